@@ -1,0 +1,83 @@
+"""How images fill a basis: M-term approximation and the exponent of the average spectrum."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.bases.basis import Basis
+from gahb_core.noise import make_generator
+
+
+def m_term_error(basis: Basis, x: Tensor) -> Tensor:
+    """Return ‖x − x_M‖² / ‖x‖² for M = 0 … C·H·W, (B, C·H·W + 1): x_M keeps the M largest terms.
+
+    By Parseval the error is the energy of the coefficients left out.
+    """
+    energy = basis.analyze(x).square().sort(dim=1).values.cumsum(1).flip(1)
+    error = torch.cat([energy, torch.zeros_like(energy[:, :1])], dim=1)
+    return error / error[:, :1]
+
+
+class SpectrumFit(NamedTuple):
+    """The power law E⟨x, e_k⟩² ≈ constant · frequency^−exponent.
+
+    Attributes:
+        exponent: the fitted exponent (2 where amplitudes fall as 1/frequency).
+        ci_low: lower end of its 95% confidence interval (bootstrap over images).
+        ci_high: upper end.
+        intercept: log of the constant.
+        frequency: (K,) centre of each ring of frequencies.
+        power: (K,) mean power in each ring.
+    """
+
+    exponent: float
+    ci_low: float
+    ci_high: float
+    intercept: float
+    frequency: Tensor
+    power: Tensor
+
+
+def _ring_power(basis: Basis, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ring centres (K,) and each image's mean power in them (B, K); rings one cycle wide."""
+    ring = basis.frequency.round().long()
+    inside = (ring >= 1) & (ring <= round(float(basis.frequency.max()) / math.sqrt(2)))
+    ring, centre = ring[inside] - 1, basis.frequency[inside]
+    count = torch.bincount(ring).to(x)
+    power = basis.analyze(x).square()[:, inside]
+    total = torch.zeros(len(x), len(count), dtype=x.dtype).index_add(1, ring, power)
+    return torch.bincount(ring, centre) / count, total / count
+
+
+def _fit_line(log_frequency: Tensor, log_power: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slope and intercept of least squares along the last axis of `log_power`."""
+    u = log_frequency - log_frequency.mean()
+    slope = (log_power * u).sum(-1) / u.square().sum()
+    return slope, log_power.mean(-1) - slope * log_frequency.mean()
+
+
+def fit_spectrum(basis: Basis, x: Tensor, seed: int = 0, num_bootstrap: int = 1000) -> SpectrumFit:
+    """Return the exponent of the average power spectrum of images `x` (B, 1, H, W) in `basis`.
+
+    Least squares of log power on log frequency, over rings one cycle per image wide, from 1 to the
+    highest frequency of an axis. The interval resamples images.
+
+    Raises:
+        ValueError: for fewer than two images, or a basis without a scale of frequencies.
+    """
+    if len(x) < 2:
+        raise ValueError(f"x must hold at least 2 images to resample, not {len(x)}")
+    frequency, power = _ring_power(basis, x.double())
+    if len(frequency) < 3:
+        raise ValueError(
+            f"basis must have at least 3 frequencies, {basis.name!r} has {len(frequency)}"
+        )
+    generator = make_generator(seed, "bootstrap")
+    draws = torch.randint(len(x), (num_bootstrap, len(x)), generator=generator)
+    weights = torch.nn.functional.one_hot(draws, len(x)).double().mean(1)
+    slopes, _ = _fit_line(frequency.log(), (weights @ power).log())
+    slope, intercept = _fit_line(frequency.log(), power.mean(0).log())
+    low, high = torch.quantile(-slopes, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return SpectrumFit(-slope.item(), low, high, intercept.item(), frequency, power.mean(0))
