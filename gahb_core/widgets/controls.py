@@ -1,0 +1,40 @@
+"""What the flipbook and the live figure share, so that they look the same."""
+
+import html
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+
+Control = tuple[str, Sequence[Any]]
+
+
+def in_page() -> bool:
+    """Return whether this process executes a chapter as a page (GAHB_PAGE is set)."""
+    return bool(os.environ.get("GAHB_PAGE"))
+
+
+def slider_over(label: str, options: list[Any], index: int) -> ipywidgets.SelectionSlider:
+    """Return the slider of one control, at its index-th option."""
+    return ipywidgets.SelectionSlider(
+        description=label,
+        options=options,
+        index=index,
+        style={"description_width": "initial"},
+        layout={"width": "32rem", "max_width": "100%"},
+    )
+
+
+def caption_below(caption: str | None) -> list[ipywidgets.HTMLMath]:
+    """Return the caption as a list of one widget, or of none."""
+    if caption is None:
+        return []
+    return [ipywidgets.HTMLMath(f'<div class="gahb-caption">{html.escape(caption)}</div>')]
+
+
+def explorer(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:
+    """Return the parts one below the other, in the box that the style sheet knows."""
+    box = ipywidgets.VBox(children)
+    box.add_class("gahb-explore")
+    return box
