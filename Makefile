@@ -1,0 +1,51 @@
+# Each line calls the environment script, the command line or pytest. `make help` lists the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+NOTEBOOKS = $(wildcard book/*.ipynb)
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test check serve train bench lock clean clean-env
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env:  ## .venv from requirements.txt, when it is not current
+	@$(PYTHON) .ci/environment.py
+
+book: env  ## run every page that changed, build the HTML, print its address
+	@$(BIN)/gahb run
+	@$(BIN)/gahb build
+
+lint: env
+	@echo "== ruff and nbstripout =="
+	@$(BIN)/ruff check . || { echo "mend the above, or: .venv/bin/ruff check --fix ."; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS) || \
+	  { echo "run: .venv/bin/nbstripout --keep-id book/*.ipynb"; exit 1; },echo "no notebooks")
+
+check: lint  ## style, and the tests that need neither pages nor a browser
+	@$(BIN)/python -m pytest -m "not pages and not browser"
+
+test: lint  ## everything: style, unit tests, every page, the HTML, the browser
+	@echo "== pytest: unit tests, then every page, the HTML and the browser =="
+	@$(BIN)/python -m pytest
+
+serve: env  ## show the built book at http://127.0.0.1:8000
+	@$(BIN)/gahb serve
+
+train: env  ## train every network that is missing
+	@$(BIN)/gahb train --all
+
+bench: env  ## time the slow parts
+	@for f in tests/benchmarks/*.py; do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
+
+lock: env  ## write requirements.txt from .venv
+	@{ sed -n '/^#/p' requirements.txt; $(BIN)/pip freeze --exclude-editable \
+	  | sed -E 's/\+cpu$$//; s/ @ file:.*//' | LC_ALL=C sort -f; echo "-e ."; } > .lock
+	@mv .lock requirements.txt
+
+clean:  ## delete what was built
+	rm -rf _build .pytest_cache .ruff_cache
+
+clean-env: clean  ## delete what was built and the environment
+	rm -rf .venv

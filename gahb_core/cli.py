@@ -1,0 +1,197 @@
+"""The command `gahb`: recipes · train · fetch · run · build · serve."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gahb_core.pages import (
+    Places,
+    build_book,
+    find_root,
+    format_report,
+    run_pages,
+    run_processes,
+    serve_book,
+    submit_jobs,
+)
+from gahb_core.pages.jobs import EXECUTORS
+
+USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
+PROFILES = ("laptop", "paper", "smoke")
+
+
+def _places(args: argparse.Namespace) -> Places:
+    return Places(find_root(args.root), getattr(args, "profile", "laptop"))
+
+
+def _address(index: Path) -> str:
+    return f"the book: {index}\nserve it: make serve   (or gahb serve; it also opens as a file)"
+
+
+def show_recipes(args: argparse.Namespace) -> int:
+    """Print the table of named recipes of a profile, each shipped, trained or missing."""
+    from gahb_core import checkpoints, recipes  # here: torch takes seconds to load
+
+    table = recipes.RECIPES[args.profile]
+    width = max([len(name) for name in table], default=4)
+    for name, recipe in table.items():
+        status = checkpoints.find_status(name, args.profile)
+        print(f"{name:{width}}  {status:8}  {recipe.architecture}, {recipe.num_steps} steps")
+    return 0
+
+
+def _choose_recipes(names: list[str], profile: str, every: bool) -> list[str]:
+    """Return the recipes to train: those named, or with --all those that are missing."""
+    from gahb_core import checkpoints, recipes
+
+    table = recipes.RECIPES[profile]
+    unknown = [name for name in names if name not in table]
+    if unknown:
+        raise ValueError(
+            f"no recipe {unknown[0]!r} in profile {profile}; known: {', '.join(table)}"
+        )
+    if bool(names) == every:
+        raise ValueError("name the recipes to train, or give --all (`gahb recipes` lists them)")
+    missing = (name for name in table if checkpoints.find_status(name, profile) == "missing")
+    return names or list(missing)
+
+
+def train_recipe(name: str, profile: str) -> None:
+    """Train one recipe to its checkpoint, from its saved state where there is one."""
+    from gahb_core import checkpoints
+
+    for progress in checkpoints.train(name, profile):
+        print(f"{name}: step {progress.step}/{progress.num_steps} loss {progress.loss:.4g} "
+              f"({progress.seconds:.0f} s)", flush=True)  # fmt: skip
+
+
+def _train_here(names: list[str], args: argparse.Namespace) -> int:
+    """Train several recipes, each in a process of its own; return 1 if one failed."""
+    command = [sys.executable, "-m", "gahb_core.cli", "train", "--profile", args.profile]
+    commands = {name: [*command, name] for name in names}
+    failed = []
+    for event in run_processes(commands, args.jobs, {"PYTHONUNBUFFERED": "1", **os.environ}):
+        if event.kind == "line":
+            print(event.text, flush=True)
+        elif event.kind == "end" and event.code:
+            failed.append(event.name)
+    for name in failed:
+        print(f"gahb: {name} failed; `gahb train {name}` goes on from its saved state")
+    return 1 if failed else 0
+
+
+def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
+    """Submit one job a recipe and wait for them; return 1 if one failed."""
+    options = {"timeout_min": args.minutes, "gpus_per_node": args.gpus}
+    if args.partition:
+        options["slurm_partition"] = args.partition
+    folder = _places(args).build / "jobs"
+    arguments = [(name, args.profile) for name in names]
+    jobs = submit_jobs(train_recipe, arguments, folder, args.executor, **options)
+    errors = {name: job.exception() for name, job in zip(names, jobs, strict=True)}
+    for name, error in errors.items():
+        print(f"{name}: {'trained' if error is None else f'failed, see {folder}: {error}'}")
+    return 1 if any(errors.values()) else 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train recipes to checkpoints: here, or as a job array."""
+    names = _choose_recipes(args.names, args.profile, args.all)
+    if args.executor != "local":
+        return _train_cluster(names, args)
+    if len(names) > 1:
+        return _train_here(names, args)
+    for name in names:
+        train_recipe(name, args.profile)
+    return 0
+
+
+def fetch(args: argparse.Namespace) -> int:
+    """Bring the files of image sets to the data folder."""
+    from gahb_core import images
+
+    for dataset in args.datasets:
+        print(f"{dataset}: {images.fetch(dataset)}")
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Execute pages; skip what is done and unchanged."""
+    places = _places(args)
+    outcomes = run_pages(places, args.pages, args.jobs, args.force, args.executor)
+    print(format_report(outcomes, places))
+    return 1 if any(o.status == "failed" for o in outcomes) else 0
+
+
+def build(args: argparse.Namespace) -> int:
+    """Build the HTML book from the executed pages."""
+    try:
+        print(_address(build_book(_places(args), args.force)))
+    except RuntimeError as error:
+        print(f"gahb: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve the built book on this machine alone."""
+    serve_book(_places(args), args.port)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number, at least 1, not {text!r}")
+    return int(text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(prog="gahb", description=__doc__)
+    parser.add_argument("--root", type=Path, help="folder of the book (default: found from here)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(function: Callable, name: str | None = None, profile: bool = True) -> Callable:
+        text = function.__doc__
+        command = commands.add_parser(name or function.__name__, help=text, description=text)
+        command.set_defaults(function=function)
+        if profile:
+            command.add_argument("--profile", choices=PROFILES, default="laptop")
+        return command.add_argument
+
+    add(show_recipes, "recipes")
+    option = add(train)
+    option("names", nargs="*", metavar="NAME")
+    option("--all", action="store_true", help="every recipe that is missing")
+    option("--jobs", type=_count, default=1, help="how many at once")
+    option("--executor", choices=EXECUTORS, default="local")
+    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
+    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
+    option("--partition", help="partition of the cluster")
+    add(fetch, profile=False)("datasets", nargs="+", metavar="DATASET")
+    option = add(run)
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
+    option("--force", action="store_true", help="also what is unchanged")
+    option("--executor", choices=EXECUTORS, default="local")
+    add(build)("--force", action="store_true", help="also when nothing changed")
+    add(serve)("--port", type=int, default=8000)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 1 when work failed, 2 for a mistake in use."""
+    args = make_parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except USER_ERRORS as error:
+        print(f"gahb: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

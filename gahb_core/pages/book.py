@@ -1,0 +1,135 @@
+"""The book: executed pages and prose side by side, made into HTML, and served on this machine."""
+
+import functools
+import hashlib
+import http.server
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gahb_core.pages.files import hash_files, write_atomically, write_if_changed
+from gahb_core.pages.missing import make_note_page
+from gahb_core.pages.spec import Page, Places, library_files, load_pages
+
+TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
+NOT_STAGED = ("checkpoints", ".ipynb_checkpoints")
+
+
+def _tidy_notebook(content: dict[str, Any], page: Page) -> dict[str, Any]:
+    """Return `content` for readers: no run times or paths, injected parameters hidden."""
+    content["metadata"].pop("papermill", None)
+    for cell in content["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        tags = cell["metadata"].get("tags", [])
+        if "injected-parameters" in tags:
+            # shown when the page is one of several with other parameters
+            tags.append("hide-input" if page.parameters else "remove-cell")
+    if page.title and content["cells"] and content["cells"][0]["cell_type"] == "markdown":
+        source = "".join(content["cells"][0]["source"]).split("\n")
+        content["cells"][0]["source"] = "\n".join([f"# {page.title}", *source[1:]])
+    return content
+
+
+def _read_page(page: Page, places: Places) -> bytes:
+    """Return the staged notebook of a page: the executed one, or a note that there is none."""
+    executed = places.executed(page.name)
+    if executed.is_file():
+        text = executed.read_bytes()
+    else:
+        text = make_note_page(page.notebook, f"It has no results yet: run `gahb run {page.name}`.")
+    content = _tidy_notebook(json.loads(text), page)
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _list_sources(root: Path) -> Iterator[Path]:
+    """Yield every file of the book that is not a page."""
+    yield from (root / name for name in TOP if (root / name).is_file())
+    for path in (root / "book").rglob("*"):
+        parts = path.relative_to(root / "book").parts
+        if path.is_file() and path.suffix != ".ipynb" and parts[0] not in NOT_STAGED:
+            yield path
+
+
+def stage_book(places: Places) -> Path:
+    """Return the folder `stage`, holding exactly the book's prose and its executed pages.
+
+    Files that are as they should be are not touched; what no longer belongs there is removed.
+    """
+    stage = places.build / "stage"
+    wanted = {stage / p.relative_to(places.root): p for p in _list_sources(places.root)}
+    pages = {stage / "book" / f"{p.name}.ipynb": p for p in load_pages(places.root)}
+    for target, source in wanted.items():
+        write_if_changed(target, source.read_bytes())
+    for target, page in pages.items():
+        write_if_changed(target, _read_page(page, places))
+    for path in stage.rglob("*"):
+        if path.is_file() and path not in wanted and path not in pages:
+            path.unlink()
+    return stage
+
+
+def _hash_book(stage: Path, root: Path) -> str:
+    """Return the fingerprint of all that the HTML is made from; the API pages read the library."""
+    staged = hash_files((p for p in stage.rglob("*") if p.is_file()), stage)
+    return hashlib.sha256((staged + hash_files(library_files(root), root)).encode()).hexdigest()
+
+
+def build_book(places: Places, force: bool = False) -> Path:
+    """Return the first page of the HTML book, built from what has been executed.
+
+    Warnings are errors, and all of them are reported. An unchanged book is not built again.
+
+    Raises:
+        RuntimeError: when the builder reports warnings or errors; what they are stands above.
+    """
+    stage = stage_book(places)
+    html, stamp = places.html, places.build / "html.hash"
+    index, made_from = html / "index.html", _hash_book(stage, places.root)
+    current = stamp.is_file() and stamp.read_text(encoding="utf-8").strip() == made_from
+    if current and index.is_file() and not force:
+        print("the HTML is up to date")
+        return index
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(html, ignore_errors=True)  # else pages that were removed stay
+    # --all: a build that goes on from the last one does not repeat its warnings
+    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "-n", "--all"]
+    command += ["--path-output", str(html.parents[1]), str(stage)]
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode or not index.is_file():
+        raise RuntimeError(
+            "the book has warnings or errors, listed above: mend them and build again"
+        )
+    write_atomically(stamp, made_from + "\n")
+    return index
+
+
+def make_server(html: Path, port: int) -> http.server.ThreadingHTTPServer:
+    """Return a server of the folder `html` on 127.0.0.1 (port 0: any free one), not yet running."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(html))
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+def serve_book(places: Places, port: int) -> None:
+    """Serve the built book on this machine alone, until Ctrl-C.
+
+    Raises:
+        ValueError: when the book has not been built, or the port is taken.
+    """
+    html = places.html
+    if not (html / "index.html").is_file():
+        raise ValueError("the book has not been built yet: run `make book`, or `gahb build`")
+    try:
+        server = make_server(html, port)
+    except OSError as error:
+        raise ValueError(f"port {port} cannot be used ({error.strerror}): choose --port") from error
+    with server:
+        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()

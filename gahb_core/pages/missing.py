@@ -1,0 +1,41 @@
+"""Pages that cannot run here: what is missing, and the copy that the book shows instead."""
+
+import json
+from pathlib import Path
+
+from gahb_core.pages.spec import Page, Places, checkpoint_files
+
+
+def find_missing(page: Page, places: Places) -> str | None:
+    """Return what the page lacks and the command that brings it, or None when nothing."""
+    for dataset in page.data:
+        from gahb_core.images import MissingData, locate  # here: it loads torch, seconds saved
+
+        try:
+            locate(dataset)
+        except MissingData as error:
+            return str(error)
+    for name in page.checkpoints:
+        if not checkpoint_files(name, places):
+            return (
+                f"the checkpoint {name!r} of profile {places.profile} is missing: "
+                f"`gahb train {name} --profile {places.profile}` trains it"
+            )
+    return None
+
+
+def make_note_page(notebook: Path, reason: str) -> bytes:
+    """Return the notebook, without outputs and with `reason` as a note below its title."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+    text = f"```{{admonition}} This page was not run here\n:class: note\n{reason}\n```"
+    note = {"cell_type": "markdown", "metadata": {}, "source": text}
+    if content.get("nbformat_minor", 0) >= 5:
+        note["id"] = "not-run"
+    content["metadata"].pop("widgets", None)  # the state of widgets that are not shown
+    first = content["cells"][:1]
+    at = 1 if first and first[0]["cell_type"] == "markdown" else 0  # below the title
+    content["cells"].insert(at, note)
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
