@@ -1,0 +1,43 @@
+"""Sampling: coarse-to-fine stochastic gradient ascent, free or constrained by measurements."""
+
+from gahb_core.sampling.ascent import (
+    Denoiser,
+    DivergedError,
+    Samples,
+    Step,
+    ascend,
+    drain,
+    estimate_sigma,
+    sample,
+    sigma_schedule,
+    step_size,
+)
+from gahb_core.sampling.measurements import (
+    Measurement,
+    constrain,
+    measure_blocks,
+    measure_low_frequencies,
+    measure_pixels,
+    measure_random,
+    sample_constrained,
+)
+
+__all__ = [
+    "Denoiser",
+    "DivergedError",
+    "Measurement",
+    "Samples",
+    "Step",
+    "ascend",
+    "constrain",
+    "drain",
+    "estimate_sigma",
+    "measure_blocks",
+    "measure_low_frequencies",
+    "measure_pixels",
+    "measure_random",
+    "sample",
+    "sample_constrained",
+    "sigma_schedule",
+    "step_size",
+]
