@@ -1,0 +1,94 @@
+"""The contract of every denoiser of the book, and what is read off any of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from gahb_core.noise import per_image
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """f(y, sigma) → x_hat: an estimate of x from y = x + σz.
+
+    - `y` is (B, ...), floating point; x_hat has its shape, dtype and device. Networks take images
+      (B, C, H, W); the exact denoisers take points of any shape.
+    - `sigma` is the standard deviation of the noise per element, in image units: a number, or (B,)
+      with one for each image. Blind denoisers ignore it. The others raise ValueError without it.
+    - Image i of x_hat depends on image i of y only.
+    - It is differentiable in y, and works under `torch.func` (jvp, vjp, vmap over y).
+    - It draws nothing and changes nothing: the same y gives the same x_hat.
+    """
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return x_hat, of the shape of `y`."""
+        ...
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    training = [module for module in net.modules() if module.training]
+    try:
+        net.eval()
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+class Residual:
+    """The blind denoiser of a network that estimates the noise: f(y) = y − net(y).
+
+    The network is run in evaluation mode, and left in the mode in which it was.
+
+    Attributes:
+        net: the network, as given.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return y − net(y); `sigma` is ignored."""
+        with _evaluating(self.net):
+            return y - self.net(y)
+
+
+def residual_denoiser(net: nn.Module) -> Residual:
+    """Return the blind denoiser f(y) = y − net(y), its network at `.net`."""
+    return Residual(net)
+
+
+def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
+    """Return `sigma` shaped to multiply `y`, for denoisers that cannot do without it.
+
+    Raises:
+        ValueError: where `sigma` is None, zero, negative, not finite, or of another length than y.
+    """
+    if sigma is None:
+        raise ValueError("sigma must be given: this denoiser is not blind (sigma is None)")
+    s = per_image(sigma, y)
+    if not bool((s > 0).all()):
+        raise ValueError(f"sigma must be positive, not {sigma}")
+    return s
+
+
+def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
+    """Return (f(y) − y)/σ², of the shape of `y`: ∇log p_σ(y) where f is the posterior mean.
+
+    Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), equation 4.
+    """
+    return (f(y, sigma) - y) / needed_sigma(sigma, y) ** 2
+
+
+def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
+    """Return σ̂ = ‖y − f(y)‖ / √D of each image, shape (B,), for a blind denoiser.
+
+    It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
+    denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
+    """
+    residual = (y - f(y)).reshape(len(y), -1)
+    return torch.linalg.vector_norm(residual, dim=1) / residual.shape[1] ** 0.5

@@ -1,0 +1,93 @@
+"""The exact denoiser of a Gaussian prior: the Wiener filter, in any orthonormal basis."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gahb_core.bases import Basis
+from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.noise import sample_normal
+
+
+class Gaussian:
+    """E[x | y] for x ~ N(mean, C): mean + Σ_k λ_k/(λ_k + σ²) ⟨y − mean, e_k⟩ e_k.
+
+    Attributes:
+        mean: (...), the shape of one image.
+        variances: (D,) the λ_k, eigenvalues of C.
+        basis: the e_k, eigenvectors of C.
+    """
+
+    def __init__(self, mean: Tensor, variances: Tensor, basis: Basis) -> None:
+        self.mean, self.variances, self.basis = mean, variances, basis
+
+    def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ⟨y − mean, e_k⟩ (B, D), λ_k (D,), and σ² (B or 1, 1)."""
+        if y.shape[1:] != self.mean.shape:
+            raise ValueError(
+                f"y must be of shape (B, {', '.join(map(str, self.mean.shape))}), "
+                f"not {tuple(y.shape)}"
+            )
+        variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
+        return self.basis.analyze(y - self.mean.to(y)), self.variances.to(y), variance
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return the posterior mean, of the shape of `y`."""
+        c, lam, variance = self._read(y, sigma)
+        return self.mean.to(y) + self.basis.synthesize(c * lam / (lam + variance)).reshape(y.shape)
+
+    def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return log p_σ(y), shape (B,): y ~ N(mean, C + σ²)."""
+        c, lam, variance = self._read(y, sigma)
+        spread = lam + variance
+        return -0.5 * (c.square() / spread + torch.log(2 * math.pi * spread)).sum(1)
+
+    def mmse(self, sigma: float) -> float:
+        """Return E‖x − f*(y)‖² = Σ_k λ_k σ²/(λ_k + σ²), summed over pixels."""
+        return float((self.variances * sigma**2 / (self.variances + sigma**2)).sum())
+
+    def sample_prior(self, num: int, seed: int) -> Tensor:
+        """Return `num` draws of x, (num, ...), of the dtype of `mean`."""
+        z = sample_normal((num, len(self.variances)), seed, key="prior").to(self.mean)
+        x = self.basis.synthesize(z * self.variances.sqrt())
+        return self.mean + x.reshape(num, *self.mean.shape)
+
+
+def _eigenbasis(covariance: Tensor, shape: torch.Size) -> tuple[Tensor, Basis]:
+    lam, vectors = torch.linalg.eigh(covariance)
+
+    def analyze(x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1) @ vectors.to(x)
+
+    def synthesize(c: Tensor) -> Tensor:
+        return (c @ vectors.T.to(c)).reshape(len(c), *shape)
+
+    # rounding can push a null eigenvalue below 0
+    return lam.clamp(min=0), Basis("eigenvectors", analyze, synthesize, torch.arange(len(lam)))
+
+
+def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = None) -> Gaussian:
+    """Return the exact denoiser of x ~ N(mean, C).
+
+    Args:
+        mean: (...), the shape of one image or point.
+        covariance: C as a matrix (D, D) over the flattened image; or, with `basis`, the variance
+            of each coefficient (D,), the basis diagonalising C.
+        basis: orthonormal; None when `covariance` is a matrix.
+
+    Raises:
+        ValueError: where the covariance has another shape, is not symmetric, or is negative.
+    """
+    size = mean.numel()
+    wanted = (size, size) if basis is None else (size,)
+    if tuple(covariance.shape) != wanted:
+        raise ValueError(f"covariance must have shape {wanted}, not {tuple(covariance.shape)}")
+    if basis is None and not torch.allclose(covariance, covariance.T):
+        raise ValueError("covariance must be symmetric, but differs from its transpose")
+    low = covariance.min() if basis is not None else torch.linalg.eigvalsh(covariance)[0]
+    if low < -1e-6 * covariance.abs().max():
+        raise ValueError(f"covariance must have no negative variance, not {float(low):.3g}")
+    if basis is None:
+        return Gaussian(mean, *_eigenbasis(covariance, mean.shape))
+    return Gaussian(mean, covariance.clamp(min=0), basis)

@@ -1,0 +1,69 @@
+"""The exact denoiser of a finite training set: the memoriser."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gahb_core.denoisers.contract import needed_sigma
+
+
+class Memory:
+    """E[x | y] where p is the training set itself, a collection of N delta functions.
+
+    f(y) = Σ_n w_n x_n with w = softmax(−‖y − x_n‖² / 2σ²): the best denoiser for the training
+    set, which a network trained to perfection on it would become. As σ → 0 it returns the nearest
+    training image, as σ → ∞ their mean. Sampling with it gives back training images.
+
+    Attributes:
+        train: (N, ...) the training set.
+        block: training images compared at once; memory does not grow with N.
+    """
+
+    def __init__(self, train: Tensor, block: int) -> None:
+        self.train, self.block = train, block
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return the posterior mean, of the shape of `y` (B, ...)."""
+        if y.shape[1:] != self.train.shape[1:]:
+            raise ValueError(
+                f"y must have the image shape of the training set, "
+                f"{tuple(self.train.shape[1:])}, not {tuple(y.shape[1:])}"
+            )
+        variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
+        # distances from a nearby origin: ‖y − x‖² loses fewer digits, and the softmax is unmoved
+        origin = self.train[: self.block].to(y).mean(0).flatten()
+        flat = y.reshape(len(y), -1) - origin
+        blocks = self._blocks(flat, origin, variance)
+        mean, log_weight = next(blocks)
+        for mean_here, log_here in blocks:
+            share = torch.sigmoid(log_here - log_weight)  # of this block, in all weight so far
+            mean = mean + share * (mean_here - mean)
+            log_weight = torch.logaddexp(log_weight, log_here)
+        return (mean + origin).reshape(y.shape)
+
+    def _blocks(
+        self, flat: Tensor, origin: Tensor, variance: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each block's weighted mean (B, D) and the log of its total weight (B, 1)."""
+        for start in range(0, len(self.train), self.block):
+            part = self.train[start : start + self.block].to(flat)
+            part = part.reshape(len(part), -1) - origin
+            # −‖y − x‖²/2σ² but for ‖y‖², which all weights share
+            logits = (flat @ part.T - part.square().sum(1) / 2) / variance
+            yield logits.softmax(1) @ part, logits.logsumexp(1, keepdim=True)
+
+
+def posterior_mean(train: Tensor, block: int = 1024) -> Memory:
+    """Return the exact denoiser of the training set `train` (N, ...).
+
+    Args:
+        train: the training images.
+        block: how many are compared at once; the result does not depend on it.
+
+    Raises:
+        ValueError: where `train` is empty or `block` < 1.
+    """
+    if len(train) == 0 or block < 1:
+        raise ValueError(f"train must hold an image and block be ≥ 1, not {len(train)}, {block}")
+    return Memory(train, block)

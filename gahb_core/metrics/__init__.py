@@ -1,0 +1,33 @@
+"""Metrics: how close two images are, how a denoiser performs, how far a density is."""
+
+from gahb_core.metrics.curves import Slope, estimate_sure, fit_slope, kl_bound, psnr_curve
+from gahb_core.metrics.frechet import PCA, estimate_frechet_floor, fit_pca, frechet, frechet_pca
+from gahb_core.metrics.pairs import (
+    Nearest,
+    correlation,
+    cosine_similarity,
+    mse,
+    nearest,
+    psnr,
+    shifted_correlation,
+)
+
+__all__ = [
+    "PCA",
+    "Nearest",
+    "Slope",
+    "correlation",
+    "cosine_similarity",
+    "estimate_frechet_floor",
+    "estimate_sure",
+    "fit_pca",
+    "fit_slope",
+    "frechet",
+    "frechet_pca",
+    "kl_bound",
+    "mse",
+    "nearest",
+    "psnr",
+    "psnr_curve",
+    "shifted_correlation",
+]
