@@ -24,7 +24,7 @@ def use_style() -> None:
 
 
 def figure_size(columns: int = 1, aspect: float = 0.62, rows: int = 1) -> tuple[float, float]:
-    """Return (width, height) in inches of a figure of `rows` × `columns` panels as wide as the text.
+    """Return (width, height) in inches of a figure of rows × columns panels, as wide as the text.
 
     Args:
         columns: panels side by side.
@@ -74,7 +74,7 @@ def image_grid(
     high: float = 1.0,
     gap: int = 1,
 ) -> np.ndarray:
-    """Return the images side by side as one uint8 picture (rows, columns), thin white lines between.
+    """Return the images side by side as one uint8 picture, with thin white lines between them.
 
     Args:
         x: images (N, 1, H, W), (N, H, W) or (H, W).
