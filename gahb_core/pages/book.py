@@ -16,6 +16,7 @@ from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.spec import Page, Places, library_files, load_pages
 
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
+BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 NOT_STAGED = ("checkpoints", ".ipynb_checkpoints")
 
 
@@ -97,7 +98,7 @@ def build_book(places: Places, force: bool = False) -> Path:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)  # else pages that were removed stay
     # --all: a build that goes on from the last one does not repeat its warnings
-    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "-n", "--all"]
+    command = [sys.executable, "-c", BUILDER, "build", "-W", "--keep-going", "-n", "--all"]
     command += ["--path-output", str(html.parents[1]), str(stage)]
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
     if done.returncode or not index.is_file():

@@ -1,0 +1,10 @@
+"""gahb_core: the small library beneath the book *How diffusion models generalize*.
+
+A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` enforces the order.
+"""
+
+ROOMS = (
+    "noise", "images", "metrics", "bases", "denoisers", "networks", "jacobian", "sampling",
+    "multiscale", "recipes", "training", "checkpoints", "figures", "widgets", "pages", "cli",
+)  # fmt: skip
+__version__ = "0.1.0"

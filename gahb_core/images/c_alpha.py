@@ -1,0 +1,117 @@
+"""C^α images: two smooth backgrounds on either side of a smooth contour (paper (a), appendix D)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.noise import make_generator
+
+# how much steeper than |ω|^−α a spectrum must fall to be C^α exactly: (contour, background)
+EXTRA_DECAY = {"paper": (0.0, 0.0), "holder": (0.5, 1.0)}
+
+
+class CAlpha(NamedTuple):
+    """C^α images and what they were made of.
+
+    Attributes:
+        x: the images (N, 1, S, S) in [0, 1].
+        contour: height of the contour in each column, in rows from the top, (N, S).
+        mask: coverage of each pixel by the region below the contour, (N, 1, S, S) in [0, 1].
+        below: background seen where the mask is one, (N, 1, S, S).
+        above: background seen where it is zero, (N, 1, S, S).
+    """
+
+    x: Tensor
+    contour: Tensor
+    mask: Tensor
+    below: Tensor
+    above: Tensor
+
+
+def _gain(frequency: Tensor, decay: float) -> Tensor:
+    """Return |ω|^−decay, ω in cycles an image, with the constant's gain that of one cycle."""
+    return frequency.clamp(min=1.0) ** -decay
+
+
+def _smooth_lines(u: Tensor, decay: float) -> Tensor:
+    size = u.shape[-1]
+    frequency = torch.fft.rfftfreq(size, 1 / size)
+    return torch.fft.irfft(torch.fft.rfft(u) * _gain(frequency, decay), n=size)
+
+
+def _smooth_planes(b: Tensor, decay: float) -> Tensor:
+    size = b.shape[-1]
+    rows, columns = torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size)
+    gain = _gain(torch.hypot(rows[:, None], columns), decay)
+    return torch.fft.irfft2(torch.fft.rfft2(b) * gain, s=b.shape[-2:])
+
+
+def _rescale(b: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    low, high = low[:, None, None], high[:, None, None]
+    least, most = b.amin((-2, -1), keepdim=True), b.amax((-2, -1), keepdim=True)
+    return low + (high - low) * (b - least) / (most - least)
+
+
+def coverage(contour: Tensor, size: int) -> Tensor:
+    """Return the part of each pixel below the contour, clip(row + ½ − C, 0, 1), (N, 1, S, S).
+
+    Sub-pixel: nothing is rounded to rows, and a contour outside the image cannot wrap round.
+    """
+    rows = torch.arange(size, dtype=contour.dtype)[:, None]
+    return (rows + 0.5 - contour[:, None, :]).clamp(0, 1)[:, None]
+
+
+def make_c_alpha_parts(
+    num: int,
+    alpha: float,
+    size: int = 32,
+    seed: int = 0,
+    start: int = 0,
+    background_alpha: float | None = None,
+    spectrum: str = "paper",
+) -> CAlpha:
+    """Return `num` C^α images and their contours, masks and backgrounds.
+
+    Contour C = S (½ + IFFT(|ω|^−α FFT(u))), backgrounds IFFT2(|ω|^−α FFT2(b)), u and b uniform on
+    [−1, 1], ω in cycles an image; one background is rescaled to [U, 1], the other to [0, U′], a
+    coin tells which; x = M B₁ + (1 − M) B₂. Image i depends on `seed` and start + i alone.
+
+    Args:
+        num: how many.
+        alpha: regularity of the contour, and of the backgrounds unless told otherwise.
+        size: side S in pixels.
+        seed: which endless set.
+        start: index of the first image within it.
+        background_alpha: regularity of the backgrounds.
+        spectrum: "paper": fall-off |ω|^−α for both. "holder": the fall-off at which the fields
+            are C^α and no smoother, |ω|^−(α+½) for contours and |ω|^−(α+1) for backgrounds.
+
+    Raises:
+        ValueError: for a negative `num` or `alpha`, `size` below 4 or an unknown `spectrum`.
+    """
+    if num < 0 or alpha < 0 or size < 4 or spectrum not in EXTRA_DECAY:
+        raise ValueError(
+            "num ≥ 0, alpha ≥ 0, size ≥ 4 and spectrum 'paper' or 'holder' are needed, "
+            f"not num={num}, alpha={alpha}, size={size}, spectrum={spectrum!r}"
+        )
+    area = size * size
+    draws = torch.empty(num, 3 + size + 2 * area)
+    for i in range(num):
+        torch.rand(draws.shape[1], generator=make_generator(seed, "c_alpha", start + i), out=draws[i])
+    ends, u, b = draws.split([3, size, 2 * area], dim=1)
+    contour_extra, background_extra = EXTRA_DECAY[spectrum]
+    contour = size * (0.5 + _smooth_lines(2 * u - 1, alpha + contour_extra))
+    decay = (alpha if background_alpha is None else background_alpha) + background_extra
+    planes = _smooth_planes(2 * b.reshape(num, 2, size, size) - 1, decay)
+    bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))
+    dark = _rescale(planes[:, 1], torch.zeros(num), ends[:, 1])
+    coin = (ends[:, 2] < 0.5)[:, None, None]
+    below, above = torch.where(coin, bright, dark)[:, None], torch.where(coin, dark, bright)[:, None]
+    mask = coverage(contour, size)
+    return CAlpha(mask * below + (1 - mask) * above, contour, mask, below, above)
+
+
+def make_c_alpha(num: int, alpha: float, size: int = 32, seed: int = 0, start: int = 0, **options) -> Tensor:
+    """Return `num` C^α images (num, 1, size, size) in [0, 1]; see `make_c_alpha_parts`."""
+    return make_c_alpha_parts(num, alpha, size, seed, start, **options).x

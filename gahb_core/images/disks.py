@@ -1,0 +1,42 @@
+"""Disks: a five-dimensional manifold of images (paper (a), section 3.2)."""
+
+import torch
+from torch import Tensor
+
+from gahb_core.noise import make_generator
+
+
+def make_disk_parameters(num: int, size: int = 32, seed: int = 0, start: int = 0) -> Tensor:
+    """Return (num, 5): vertical and horizontal centre, radius (pixels), foreground, background.
+
+    r ~ U[3, (S − 3)/2), centre ~ U[r, S − r), both grey values ~ U[0, 1]: all continuous. A pixel
+    (i, j) has its centre at (i + ½, j + ½).
+
+    Raises:
+        ValueError: where `size` leaves no room for a radius of 3.
+    """
+    if size < 10:
+        raise ValueError(f"size must be at least 10, not {size}")
+    u = torch.empty(num, 5)
+    for i in range(num):
+        torch.rand(5, generator=make_generator(seed, "disks", start + i), out=u[i])
+    radius = 3 + u[:, 2] * ((size - 3) / 2 - 3)
+    centre = radius[:, None] + u[:, :2] * (size - 2 * radius)[:, None]
+    return torch.cat([centre, radius[:, None], u[:, 3:]], dim=1)
+
+
+def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
+    """Return the disks (N, 1, size, size) of `parameters` (N, 5), anti-aliased.
+
+    Coverage clip(r − distance + ½, 0, 1): closed form, so that autodiff gives tangent vectors.
+    """
+    cy, cx, radius, front, back = (p[:, None, None] for p in parameters.unbind(1))
+    grid = torch.arange(size, dtype=parameters.dtype, device=parameters.device) + 0.5
+    distance = torch.sqrt((grid[:, None] - cy) ** 2 + (grid - cx) ** 2 + 1e-12)
+    mask = (radius - distance + 0.5).clamp(0, 1)
+    return (mask * front + (1 - mask) * back)[:, None]
+
+
+def make_disks(num: int, size: int = 32, seed: int = 0, start: int = 0) -> Tensor:
+    """Return `num` random disks (num, 1, size, size) in [0, 1], disk i from its own stream."""
+    return draw_disks(make_disk_parameters(num, size, seed, start), size)

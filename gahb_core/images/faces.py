@@ -1,0 +1,83 @@
+"""Faces: 13,158 aligned 64×64 crops of Labeled Faces in the Wild, loaded, never redistributed.
+
+Huang, Ramesh, Berg & Learned-Miller 2007; the crops are those of github.com/hromi/SMILEsmileD
+(folder SMILEs), whose licence is not stated: research use.
+"""
+
+import io
+import urllib.request
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gahb_core.images.files import MissingData, check_pixels, data_folder, without_near_duplicates
+from gahb_core.images.resize import resize_area
+
+ARCHIVE = "https://github.com/hromi/SMILEsmileD/archive/refs/heads/master.zip"
+SHA256 = "fd514dad08f8b40dd5d73492f660bddcf13d020358086d5b893edfb0e6dac06e"
+FILE = "faces_64.npz"
+
+
+def locate_faces() -> Path:
+    """Return the path of the face file.
+
+    Raises:
+        MissingData: where it is not there, with the command that brings it.
+    """
+    path = data_folder() / FILE
+    if path.is_file():
+        return path
+    raise MissingData(
+        f"the face images were looked for at {path} (folder: GAHB_DATA or the cache) and are not "
+        "there: 'gahb fetch faces' downloads them (29 MB), or set GAHB_DATA to the folder with them"
+    )
+
+
+def read_archive(archive: bytes) -> np.ndarray:
+    """Return the distinct 64×64 grey crops (N, 64, 64) of a zip of the repository, by path."""
+    crops: dict[bytes, np.ndarray] = {}
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        for name in sorted(n for n in file.namelist() if "/SMILEs/" in n and n.endswith(".jpg")):
+            pixels = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("L"))
+            crops.setdefault(pixels.tobytes(), pixels)
+    if not crops:
+        raise ValueError("archive must hold SMILEs/**/*.jpg, and it holds none")
+    return np.stack(list(crops.values()))
+
+
+def fetch_faces(url: str = ARCHIVE) -> Path:
+    """Download the public archive, check the pixels and return the path of the file made of it."""
+    with urllib.request.urlopen(url) as answer:
+        images = check_pixels(read_archive(answer.read()), SHA256, url)
+    path = data_folder() / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, images=images)
+    part.replace(path)
+    return path
+
+
+@cache
+def _load(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as file:
+        images = check_pixels(file["images"], SHA256, str(path))
+    images = images[np.random.default_rng(2024).permutation(len(images))]
+    blocks = images.reshape(-1, 16, 4, 16, 4).mean((2, 4))
+    return images[without_near_duplicates(blocks, most=len(images))]
+
+
+def load_faces(size: int = 64) -> np.ndarray:
+    """Return all faces, uint8 (64) or float32 in [0, 255], shuffled once, near-duplicates dropped.
+
+    Near-duplicates: mean-removed correlation of 16×16 thumbnails above .95. Smaller sizes are
+    area averages.
+    """
+    images = _load(locate_faces())
+    if size == images.shape[-1]:
+        return images
+    import torch
+
+    return resize_area(torch.from_numpy(images).float(), size).numpy()

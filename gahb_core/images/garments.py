@@ -1,0 +1,52 @@
+"""Garments: 22,000 images of Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, MIT licence), embedded.
+
+`python -m gahb_core.images FOLDER` makes the embedded file anew from the two image files
+of the data set (Debian's package dataset-fashion-mnist has them in
+/usr/share/datasets/fashion-mnist, the official download is named in the file's licence).
+"""
+
+import gzip
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from gahb_core.images.files import check_pixels, without_near_duplicates
+
+EMBEDDED = Path(__file__).parents[1] / "data" / "fashion.npz"
+SHA256 = "0d2cfc68f2ada015970868171e2edb0ed468c51224e09344bf106c822891dc1e"
+# SHA-256 of the unpacked files (the packed ones differ between the official copy and Debian's)
+SOURCES = {
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+}
+
+
+def _read_idx(path: Path, sha256: str) -> np.ndarray:
+    raw = gzip.decompress(path.read_bytes())
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise ValueError(f"{path} must unpack to SHA-256 {sha256}: a cut or foreign file")
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def make_embedded(folder: Path, target: Path = EMBEDDED) -> np.ndarray:
+    """Return the 22,000 images (N, 28, 28), uint8, and write them to `target`.
+
+    All 70,000 are shuffled with a fixed permutation; of images that correlate above .95 (mean
+    removed) only the first is kept; the first 22,000 left are A, B and test.
+    """
+    images = np.concatenate([_read_idx(folder / name, sha) for name, sha in SOURCES.items()])
+    images = images[np.random.default_rng(2024).permutation(len(images))]
+    images = images[without_near_duplicates(images, most=22_000)]
+    target.parent.mkdir(exist_ok=True)
+    np.savez_compressed(target, images=images)
+    return images
+
+
+@cache
+def load_embedded() -> np.ndarray:
+    """Return the embedded images, uint8 (22000, 28, 28), checked against their SHA-256."""
+    with np.load(EMBEDDED, allow_pickle=False) as file:
+        return check_pixels(file["images"], SHA256, str(EMBEDDED))
+

@@ -1,0 +1,136 @@
+"""Image sets by name: one way to open any of them, with disjoint splits A, B and test."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.images import faces, garments
+from gahb_core.images.c_alpha import make_c_alpha
+from gahb_core.images.disks import make_disks
+
+SPLITS = ("A", "B", "test")
+# first image, and how many, of each split of the loaded sets
+_RANGES = {
+    "fashion": {"A": (0, 10_000), "B": (10_000, 10_000), "test": (20_000, 2_000)},
+    "faces": {"A": (0, 6_000), "B": (6_000, 6_000), "test": (12_000, 1_145)},
+}
+_SIZES = {"fashion": 32, "faces": 32}
+_MADE = {"c_alpha": make_c_alpha, "disks": make_disks}
+_OPTIONS = {"c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str}, "disks": {}}
+
+
+class ImageSet(NamedTuple):
+    """One split of an image set.
+
+    Attributes:
+        take: indices (n,) → images (n, 1, S, S), float32 in [0, 1].
+        num: how many images there are; None where they are made and never end.
+    """
+
+    take: Callable[[Tensor], Tensor]
+    num: int | None
+
+
+def parse_name(dataset: str) -> tuple[str, dict]:
+    """Return family and options of a name such as "fashion" or "c_alpha/alpha=2".
+
+    Raises:
+        ValueError: for a family or an option that does not exist.
+    """
+    family, *words = dataset.split("/")
+    known = _OPTIONS.get(family, {})
+    if family not in _RANGES and family not in _MADE:
+        raise ValueError(f"dataset must be of {[*_RANGES, *_MADE]}, not {dataset!r}")
+    options = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in known or not value:
+            raise ValueError(f"dataset {family!r} takes options {list(known)}, not {word!r}")
+        options[key] = known[key](value)
+    if family == "c_alpha" and "alpha" not in options:
+        raise ValueError(f"dataset 'c_alpha' needs alpha, as in 'c_alpha/alpha=2', not {dataset!r}")
+    return family, options
+
+
+def _loaded(family: str, split: str, size: int) -> Tensor:
+    first, num = _RANGES[family][split]
+    if family == "fashion":
+        if size != 32:
+            raise ValueError(f"size of 'fashion' must be 32 (28 and a margin of 2), not {size}")
+        x = torch.from_numpy(garments.load_embedded()[first : first + num]).float() / 255
+        return torch.nn.functional.pad(x, (2, 2, 2, 2))[:, None]
+    pixels = faces.load_faces(size)[first : first + num]
+    return torch.from_numpy(pixels).float()[:, None] / 255
+
+
+def _open_made(family: str, options: dict, split: str, num: int | None, size: int) -> ImageSet:
+    make, seed = _MADE[family], SPLITS.index(split)
+
+    def take(indices: Tensor) -> Tensor:
+        runs = indices.tolist()
+        if runs and runs == list(range(runs[0], runs[0] + len(runs))):
+            return make(len(runs), size=size, seed=seed, start=runs[0], **options)
+        return torch.cat([make(1, size=size, seed=seed, start=i, **options) for i in runs])
+
+    return ImageSet(take, num)
+
+
+def open_images(dataset: str, split: str, num: int | None = None, size: int | None = None) -> ImageSet:
+    """Return the first `num` images (None: all there are) of a split, to be taken by index.
+
+    Raises:
+        ValueError: for an unknown set, split or option, or more images than the split has.
+        MissingData: where the files are not on this machine.
+    """
+    family, options = parse_name(dataset)
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
+    if num is not None and num < 1:
+        raise ValueError(f"num must be at least 1, not {num}")
+    if family in _MADE:
+        return _open_made(family, options, split, num, size or 32)
+    x = _loaded(family, split, size or _SIZES[family])
+    if num is not None and num > len(x):
+        raise ValueError(f"num must be at most {len(x)} for {dataset!r} {split}, not {num}")
+    x = x[:num]
+    return ImageSet(lambda indices: x[indices], len(x))
+
+
+def load_images(dataset: str, split: str, num: int | None = None, size: int | None = None) -> Tensor:
+    """Return images (N, 1, S, S), float32 in [0, 1]: the first `num` of a split (None: all).
+
+    Args:
+        dataset: "fashion" (32×32), "faces" (64 and smaller, default 32), "c_alpha/alpha=2",
+            "disks" (any size, default 32; `num` is needed, for they never end).
+        split: "A", "B" or "test"; disjoint.
+        num: how many.
+        size: side in pixels.
+
+    Raises:
+        ValueError: see `open_images`.
+        MissingData: where the files are not on this machine.
+    """
+    opened = open_images(dataset, split, num, size)
+    if opened.num is None:
+        raise ValueError(f"num must be given for {dataset!r}, whose images are made and never end")
+    return opened.take(torch.arange(opened.num))
+
+
+def locate(dataset: str) -> str:
+    """Return where the files of an image set are ("made", for those that need none).
+
+    Raises:
+        MissingData: where they are not on this machine, with the command that brings them.
+    """
+    family, _ = parse_name(dataset)
+    if family == "faces":
+        return str(faces.locate_faces())
+    return str(garments.EMBEDDED) if family == "fashion" else "made"
+
+
+def fetch(dataset: str) -> str:
+    """Bring the files of an image set to the data folder and return where they are."""
+    family, _ = parse_name(dataset)
+    return str(faces.fetch_faces()) if family == "faces" else locate(dataset)

@@ -1,0 +1,93 @@
+"""Traces and norms of J from random probes: no matrix, a standard error with every value."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.denoisers import Denoiser
+from gahb_core.jacobian.products import Products, linearize
+from gahb_core.noise import make_generator
+
+
+class Estimate(NamedTuple):
+    """A random estimate.
+
+    Attributes:
+        value: mean over the probes.
+        standard_error: standard deviation of that mean.
+    """
+
+    value: float
+    standard_error: float
+
+
+def _probes(y: Tensor, num: int, seed: int) -> Tensor:
+    """Return `num` vectors of independent signs ±1 (num, C, H, W); E z zᵀ = I."""
+    if num < 2:
+        raise ValueError(f"num must be at least 2, not {num}")
+    bits = torch.randint(2, (num, *y.shape[1:]), generator=make_generator(seed, "probes"))
+    return (2 * bits - 1).to(y)
+
+
+def _summarize(draws: Tensor) -> Estimate:
+    return Estimate(draws.mean().item(), (draws.std() / math.sqrt(len(draws))).item())
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).double().sum(1)
+
+
+def _setup(
+    denoiser: Denoiser, y: Tensor, sigma: float | None, num: int, seed: int, block: int
+) -> tuple[Products, Tensor]:
+    return linearize(denoiser, y, sigma, block), _probes(y, num, seed)
+
+
+def estimate_trace(
+    denoiser: Denoiser,
+    y: Tensor,
+    sigma: float | None = None,
+    num: int = 64,
+    seed: int = 0,
+    block: int = 64,
+) -> Estimate:
+    """Return tr J at one image, by Hutchinson: the mean of zᵀ J z over `num` sign vectors."""
+    products, z = _setup(denoiser, y, sigma, num, seed, block)
+    return _summarize(_inner(z, products.push(z)))
+
+
+def estimate_sum_sq(
+    denoiser: Denoiser,
+    y: Tensor,
+    sigma: float | None = None,
+    num: int = 64,
+    seed: int = 0,
+    block: int = 64,
+) -> Estimate:
+    """Return Σ_ij J_ij² = Σ_k s_k² at one image: the mean of ‖J z‖² over `num` sign vectors."""
+    products, z = _setup(denoiser, y, sigma, num, seed, block)
+    Jz = products.push(z)
+    return _summarize(_inner(Jz, Jz))
+
+
+def estimate_asymmetry(
+    denoiser: Denoiser,
+    y: Tensor,
+    sigma: float | None = None,
+    num: int = 64,
+    seed: int = 0,
+    block: int = 64,
+) -> Estimate:
+    """Return ‖J − Jᵀ‖ / ‖J‖ at one image, from ‖(J − Jᵀ) z‖² and ‖J z‖² over the same probes.
+
+    The standard error is that of the ratio to first order (delta method).
+    """
+    products, z = _setup(denoiser, y, sigma, num, seed, block)
+    Jz = products.push(z)
+    gap = Jz - products.pull(z)
+    top, bottom = _inner(gap, gap), _inner(Jz, Jz)
+    ratio = (top.mean() / bottom.mean()).sqrt()
+    spread = (top - ratio.square() * bottom).std() / (2 * ratio.clamp(min=1e-12) * bottom.mean())
+    return Estimate(ratio.item(), (spread / math.sqrt(len(z))).item())

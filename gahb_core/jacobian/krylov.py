@@ -1,0 +1,161 @@
+"""Top eigenvectors of the symmetric part of J without forming J: block Lanczos, thick restarts."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.denoisers import Denoiser
+from gahb_core.jacobian.products import linearize
+from gahb_core.jacobian.spectrum import Spectrum
+from gahb_core.noise import make_generator
+
+
+class NotConvergedError(RuntimeError):
+    """The residuals asked for were not reached within the products allowed."""
+
+
+class Ritz(NamedTuple):
+    """The best approximations within the space spanned so far.
+
+    Attributes:
+        lam: (K,) Ritz values, largest first.
+        vectors: (K, D) Ritz vectors, orthonormal rows.
+        images: (K, D) S applied to them.
+        residuals: (K,) ‖S e − λ e‖.
+    """
+
+    lam: Tensor
+    vectors: Tensor
+    images: Tensor
+    residuals: Tensor
+
+
+def _rayleigh_ritz(Q: Tensor, SQ: Tensor, num: int) -> Ritz:
+    """Return the `num` largest Ritz pairs of the space spanned by the rows of `Q` (M, D)."""
+    T = (Q @ SQ.mT).double()
+    lam, W = torch.linalg.eigh((T + T.mT) / 2)
+    lam, W = lam.flip(0)[:num].to(Q), W.flip(1)[:, :num].mT.to(Q)
+    vectors, images = W @ Q, W @ SQ
+    return Ritz(lam, vectors, images, (images - lam[:, None] * vectors).norm(dim=1))
+
+
+def _orthonormalize(rows: Tensor, Q: Tensor, generator: torch.Generator) -> Tensor:
+    """Return orthonormal rows that span what `rows` (b, D) add to `Q` (M, D).
+
+    A row that adds nothing (an invariant space was found) is replaced by a random direction, so
+    that eigenvectors outside that space are found too. Twice is enough.
+    """
+    scale = rows.norm(dim=1, keepdim=True)
+    rows = rows - (rows @ Q.mT) @ Q
+    triangle = torch.linalg.qr(rows.mT).R
+    lost = triangle.diagonal().abs()[:, None] <= torch.finfo(rows.dtype).eps ** 0.75 * scale
+    fresh = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
+    rows = torch.where(lost, fresh, rows)
+    for _ in range(3):
+        rows = rows - (rows @ Q.mT) @ Q
+        rows = torch.linalg.qr(rows.mT).Q.mT
+    return rows
+
+
+def iterate_eigenpairs(
+    apply: Callable[[Tensor], Tensor], start: Tensor, num: int, max_basis: int, seed: int = 0
+) -> Iterator[Ritz]:
+    """Yield the `num` largest Ritz pairs of a symmetric map after each block of products.
+
+    Block Lanczos with full reorthogonalisation: the next block is what S times the last block adds
+    to the space; when the space is full it restarts from its best Ritz vectors
+    (Wu & Simon 2000, thick restart). Ends when the space is the whole space.
+
+    Args:
+        apply: rows (b, D) → S times each.
+        start: (b, D) the first block.
+        num: pairs wanted.
+        max_basis: rows kept at most, above num + 2b.
+        seed: of the directions that replace lost ones.
+    """
+    generator = make_generator(seed, "krylov")
+    Q = SQ = start.new_empty(0, start.shape[1])
+    new = _orthonormalize(start, Q, generator)
+    while len(new):
+        Q, SQ = torch.cat([Q, new]), torch.cat([SQ, apply(new)])
+        yield _rayleigh_ritz(Q, SQ, num)
+        room = min(len(start), Q.shape[1] - len(Q))
+        new = _orthonormalize(SQ[len(SQ) - len(new) :][:room], Q, generator)
+        if len(Q) + len(new) > max_basis:
+            best = _rayleigh_ritz(Q, SQ, num + len(start))
+            Q, SQ = best.vectors, best.images
+
+
+def symmetric_eigenpairs(
+    apply: Callable[[Tensor], Tensor],
+    start: Tensor,
+    num: int,
+    tol: float = 1e-3,
+    max_products: int = 4000,
+    seed: int = 0,
+) -> tuple[Ritz, int]:
+    """Return the `num` largest eigenpairs of a symmetric map and how many products it took.
+
+    Raises:
+        ValueError: for a `num` above the dimension, or `tol` not positive.
+        NotConvergedError: where a residual is above `tol` after `max_products`.
+    """
+    if not 1 <= num <= start.shape[1]:
+        raise ValueError(f"num must lie in 1 … {start.shape[1]}, not {num}")
+    if tol <= 0:
+        raise ValueError(f"tol must be positive, not {tol}")
+    max_basis = max(6 * num, num + 8 * len(start))
+    count, worst = 0, float("inf")
+    for ritz in iterate_eigenpairs(apply, start, num, max_basis, seed):
+        count += len(start)
+        if len(ritz.lam) == num:
+            worst = ritz.residuals.max().item()
+            if worst <= tol:
+                return ritz, count
+        if count >= max_products:
+            break
+    raise NotConvergedError(f"residual {worst:.2g} is above tol = {tol:.2g} after {count} products")
+
+
+def top_eigenpairs(
+    denoiser: Denoiser,
+    y: Tensor,
+    num: int = 20,
+    sigma: float | None = None,
+    tol: float = 1e-3,
+    block: int = 8,
+    max_products: int = 4000,
+    seed: int = 0,
+) -> Spectrum:
+    """Return the `num` largest eigenpairs of (J + Jᵀ)/2 at one image `y` (1, C, H, W).
+
+    J is never formed: each step multiplies `block` vectors by J and by Jᵀ at once, and memory is
+    that of a few hundred images.
+
+    Args:
+        denoiser: any denoiser f(y, sigma).
+        y: one noisy image.
+        num: eigenpairs wanted.
+        sigma: handed to the denoiser.
+        tol: largest ‖S e_k − λ_k e_k‖ accepted, in the units of λ (near 1 for a denoiser).
+        block: vectors multiplied at once.
+        max_products: products allowed.
+        seed: of the random first block.
+
+    Raises:
+        NotConvergedError: where the tolerance is not reached within `max_products`.
+    """
+    products = linearize(denoiser, y, sigma, block)
+    shape = y.shape[1:]
+
+    def apply(rows: Tensor) -> Tensor:
+        v = rows.unflatten(1, shape)
+        return ((products.push(v) + products.pull(v)) / 2).flatten(1)
+
+    generator = make_generator(seed, "krylov start")
+    rows = min(block, y.numel())
+    start = torch.randn(rows, y.numel(), generator=generator, dtype=torch.float64).to(y)
+    ritz, count = symmetric_eigenpairs(apply, start, num, tol, max_products, seed)
+    return Spectrum(ritz.lam, ritz.vectors.unflatten(1, shape), ritz.residuals, count)

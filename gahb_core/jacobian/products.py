@@ -1,0 +1,133 @@
+"""Products of J with batches of vectors, and J itself, at one noisy image."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gahb_core.denoisers import Denoiser
+
+
+class Products(NamedTuple):
+    """The linear map J at one noisy image.
+
+    Attributes:
+        x_hat: the estimate f(y) there, (C, H, W).
+        push: vectors (K, C, H, W) → J v (K, C, H, W).
+        pull: vectors (K, C, H, W) → Jᵀ u (K, C, H, W).
+    """
+
+    x_hat: Tensor
+    push: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor], Tensor]
+
+
+def _check_image(y: Tensor) -> None:
+    if y.ndim != 4 or len(y) != 1:
+        raise ValueError(f"y must be one noisy image (1, C, H, W), not {tuple(y.shape)}")
+
+
+def _by_blocks(apply: Callable[[Tensor], Tensor], shape: torch.Size, block: int) -> Callable:
+    """Return `apply` for (K, *shape), checked, `block` vectors at a time, with no graph kept."""
+    mapped = torch.vmap(apply, chunk_size=block)
+
+    def product(v: Tensor) -> Tensor:
+        if v.ndim != 4 or v.shape[1:] != shape:
+            raise ValueError(
+                f"v must be of shape (K, {', '.join(map(str, shape))}), not {tuple(v.shape)}"
+            )
+        with torch.no_grad():
+            return mapped(v) if len(v) else v.clone()
+
+    return product
+
+
+def linearize(
+    denoiser: Denoiser, y: Tensor, sigma: float | None = None, block: int = 64
+) -> Products:
+    """Return f(y) with the maps v → J v and u → Jᵀ u at one image `y` (1, C, H, W).
+
+    Both run over a batch of vectors at once, `block` at a time, and compute what depends on `y`
+    alone once a block (push) or once for all (pull). Memory grows with `block`, not with D².
+
+    Raises:
+        ValueError: where `y` is not one image, or the vectors are not of its shape.
+    """
+    _check_image(y)
+    if block < 1:
+        raise ValueError(f"block must be at least 1, not {block}")
+
+    def f(image: Tensor) -> Tensor:
+        return denoiser(image[None], sigma)[0]
+
+    image = y[0].detach()
+    with torch.no_grad():
+        x_hat, pull = torch.func.vjp(f, image)
+    return Products(
+        x_hat,
+        _by_blocks(lambda v: torch.func.jvp(f, (image,), (v,))[1], image.shape, block),
+        _by_blocks(lambda u: pull(u)[0], image.shape, block),
+    )
+
+
+def jvp(
+    denoiser: Denoiser, y: Tensor, v: Tensor, sigma: float | None = None, block: int = 64
+) -> Tensor:
+    """Return J v at `y` (1, C, H, W) for every vector of `v` (K, C, H, W): how x̂ moves with y."""
+    return linearize(denoiser, y, sigma, block).push(v)
+
+
+def vjp(
+    denoiser: Denoiser, y: Tensor, u: Tensor, sigma: float | None = None, block: int = 64
+) -> Tensor:
+    """Return Jᵀ u at `y` (1, C, H, W) for every vector of `u` (K, C, H, W)."""
+    return linearize(denoiser, y, sigma, block).pull(u)
+
+
+def _unit_images(index: Tensor, image: Tensor) -> Tensor:
+    """Return images (K, C, H, W) that are 1 at one flat index each."""
+    return torch.nn.functional.one_hot(index, image.numel()).to(image).unflatten(1, image.shape)
+
+
+def dense(denoiser: Denoiser, y: Tensor, sigma: float | None = None, block: int = 64) -> Tensor:
+    """Return J (D, D) at one image `y`, J[i, j] = ∂x̂_i/∂y_j, D = C·H·W; `block` rows at a time."""
+    pull = linearize(denoiser, y, sigma, block).pull
+    J = torch.empty(y.numel(), y.numel(), dtype=y.dtype, device=y.device)
+    for rows in torch.arange(y.numel(), device=y.device).split(block):
+        J[rows] = pull(_unit_images(rows, y[0])).flatten(1)
+    return J
+
+
+def filters(
+    denoiser: Denoiser,
+    y: Tensor,
+    pixels: Sequence[tuple[int, int]],
+    sigma: float | None = None,
+    block: int = 64,
+) -> Tensor:
+    """Return the adaptive filters (K, C, H, W) that give the estimate at each (row, column).
+
+    They are rows of J: for a bias-free network x̂ at that pixel is exactly ⟨filter, y⟩
+    (Mohan et al. 2020, section 5). The first channel's pixel is meant.
+
+    Raises:
+        ValueError: where a pixel lies outside the image.
+    """
+    _check_image(y)
+    height, width = y.shape[-2:]
+    for r, c in pixels:
+        if not (0 <= r < height and 0 <= c < width):
+            raise ValueError(f"pixels must lie within {(height, width)}, not {(r, c)}")
+    index = torch.tensor([r * width + c for r, c in pixels], dtype=torch.long, device=y.device)
+    return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block)
+
+
+def linearity_error(denoiser: Denoiser, y: Tensor, sigma: float | None = None) -> float:
+    """Return ‖f(y) − J y‖ / ‖f(y)‖ at one image: zero, to rounding, for a bias-free ReLU net.
+
+    Such a net is linear in y given which of its ReLUs are open, so J is the map itself.
+    """
+    products = linearize(denoiser, y, sigma, 1)
+    gap = products.x_hat - products.push(y)[0]
+    return (gap.norm() / products.x_hat.norm()).item()

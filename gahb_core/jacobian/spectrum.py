@@ -1,0 +1,93 @@
+"""Decompositions of J: eigenvectors of its symmetric part, singular vectors, their gap."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Spectrum(NamedTuple):
+    """Shrinkage factors and the atoms they act on, largest first.
+
+    Attributes:
+        lam: (K,) eigenvalues of the symmetric part of J.
+        atoms: (K, C, H, W) orthonormal eigenvectors, as images (their sign is arbitrary).
+        residuals: (K,) ‖S e_k − λ_k e_k‖, S = (J + Jᵀ)/2.
+        num_products: how many vectors were multiplied by S (D where it was formed).
+    """
+
+    lam: Tensor
+    atoms: Tensor
+    residuals: Tensor
+    num_products: int
+
+
+class SingularValues(NamedTuple):
+    """J = Σ_k s_k u_k v_kᵀ, largest first.
+
+    Attributes:
+        u: (K, C, H, W) what is written.
+        s: (K,) factors.
+        v: (K, C, H, W) what is read.
+    """
+
+    u: Tensor
+    s: Tensor
+    v: Tensor
+
+
+def _check_square(J: Tensor, shape: Sequence[int] | None = None) -> None:
+    if J.ndim != 2 or J.shape[0] != J.shape[1]:
+        raise ValueError(f"J must be a square matrix, not of shape {tuple(J.shape)}")
+    if shape is not None and torch.Size(shape).numel() != len(J):
+        raise ValueError(f"shape must have {len(J)} elements, not be {tuple(shape)}")
+
+
+def symmetric_part(J: Tensor) -> Tensor:
+    """Return (J + Jᵀ)/2, (D, D)."""
+    _check_square(J)
+    return (J + J.mT) / 2
+
+
+def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
+    """Return all D eigenvectors of the symmetric part of `J` (D, D) as images of `shape` (C, H, W).
+
+    The eigenvectors of a trained denoiser's Jacobian are its geometry-adaptive harmonic basis
+    (Kadkhodaie, Guth, Simoncelli & Mallat 2024, section 3).
+    """
+    _check_square(J, shape)
+    S = symmetric_part(J)
+    lam, vectors = torch.linalg.eigh(S)
+    lam, vectors = lam.flip(0), vectors.flip(1)
+    residuals = (S @ vectors - vectors * lam).norm(dim=0)
+    return Spectrum(lam, vectors.mT.reshape(-1, *shape), residuals, len(J))
+
+
+def svd(J: Tensor, shape: Sequence[int]) -> SingularValues:
+    """Return the singular values and vectors of `J` (D, D) as images of `shape` (C, H, W)."""
+    _check_square(J, shape)
+    u, s, vh = torch.linalg.svd(J)
+    return SingularValues(u.mT.reshape(-1, *shape), s, vh.reshape(-1, *shape))
+
+
+def asymmetry(J: Tensor) -> float:
+    """Return ‖J − Jᵀ‖ / ‖J‖ (Frobenius): 0 if symmetric, as J of an exact posterior mean is."""
+    _check_square(J)
+    return ((J - J.mT).norm() / J.norm()).item()
+
+
+def mean_uv(J: Tensor, num: int | None = None) -> float:
+    """Return the mean of |⟨u_k, v_k⟩| over the `num` largest singular values (1 if symmetric).
+
+    By default over the axes kept rather than removed, s_k > ½.
+
+    Raises:
+        ValueError: where no axis is meant.
+    """
+    _check_square(J)
+    u, s, vh = torch.linalg.svd(J)
+    num = int((s > 0.5).sum()) if num is None else num
+    if not 1 <= num <= len(s):
+        raise ValueError(f"num must lie in 1 … {len(s)}, not {num}")
+    return (u.mT * vh)[:num].sum(1).abs().mean().item()

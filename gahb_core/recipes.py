@@ -1,0 +1,86 @@
+"""Recipes: everything that decides a trained network, by name and profile."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.noise import SigmaLaw
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A trained network, before it is trained: same recipe, same machine, same bits.
+
+    Attributes:
+        name: as in checkpoints/<profile>/<name>.
+        dataset: name of an image set (`images.open_images`).
+        split: "A" or "B".
+        num: how many images are trained on; None: endless, never the same twice.
+        size: side of the images in pixels.
+        architecture: "unet" or "bfcnn".
+        channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
+        num_layers: BF-CNN: convolutions.
+        spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
+        law: law of σ, drawn anew for every image of every step.
+        weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers').
+        batch_size, num_steps: images a step, and steps.
+        learning_rate: at its highest.
+        optimizer: "adam" or "muon".
+        schedule: "cosine" (after a warm-up of 2%) or "halving" (every tenth of the steps).
+        ema: decay of the running mean of the weights a step; 0: none.
+        freeze_norm: part of the steps after which the norms use their running deviation.
+        seed: weights, order of the images and noise.
+        expected: what it should reach: {"psnr_out.20": ...}, in decibels on held-out images.
+    """
+
+    name: str
+    dataset: str
+    split: str = "A"
+    num: int | None = None
+    size: int = 32
+    architecture: str = "unet"
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    num_layers: int = 21
+    spatial_layers: tuple[int, ...] | None = None
+    law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
+    weight_power: float = 1.0
+    batch_size: int = 64
+    num_steps: int = 8000
+    learning_rate: float = 3e-3
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    ema: float = 0.0
+    freeze_norm: float = 1.0
+    gain: float = 1.0
+    clip: float = 0.0
+    seed: int = 0
+    expected: dict = field(default_factory=dict, compare=False)
+
+
+def make_network(recipe: Recipe) -> UNet | BFCNN:
+    """Return the recipe's network with its initial weights.
+
+    Raises:
+        ValueError: for an unknown architecture.
+    """
+    if recipe.architecture == "unet":
+        net = UNet(len(recipe.channels) - 1, channels=recipe.channels)
+    elif recipe.architecture == "bfcnn":
+        net = BFCNN(recipe.num_layers, recipe.channels[0], spatial_layers=recipe.spatial_layers)
+    else:
+        raise ValueError(f"architecture must be 'unet' or 'bfcnn', not {recipe.architecture!r}")
+    return initialize(net, recipe.seed, recipe.gain)
+
+
+def to_json(recipe: Recipe) -> dict:
+    """Return the recipe as plain JSON data (without what it is expected to reach)."""
+    data = asdict(replace(recipe, law=recipe.law))
+    data["law"] = recipe.law._asdict()
+    del data["expected"]
+    return json.loads(json.dumps(data))
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """Return 16 hexadecimal digits that differ between recipes that train different networks."""
+    return hashlib.sha256(json.dumps(to_json(recipe), sort_keys=True).encode()).hexdigest()[:16]

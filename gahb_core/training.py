@@ -1,0 +1,253 @@
+"""Training: one resumable loop of least squares, a generator that yields its progress.
+
+The loss is ‖net(x + σz) − σz‖² / σ^p, its minimiser E[σz | y] for any law of σ and any weight that
+depends on σ alone. Nothing random is carried from step to step: indices, noise and σ of step t
+come from generators made of (seed, t), so that a resumed run equals an unbroken one bit for bit.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gahb_core.images import ImageSet, open_images
+from gahb_core.networks import BiasFreeNorm
+from gahb_core.noise import make_generator
+from gahb_core.recipes import Recipe, fingerprint, make_network
+
+
+class Progress(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        step: steps done.
+        num_steps: steps in all.
+        loss: mean of the weighted loss a pixel over the last hundred steps.
+        seconds: spent in training, over all runs.
+        images: images seen.
+        curve: (step, loss, seconds) at every hundredth step so far.
+        net: the network; the finished one (averaged weights, re-estimated norms) at the end.
+        done: whether this is the last.
+    """
+
+    step: int
+    num_steps: int
+    loss: float
+    seconds: float
+    images: int
+    curve: list
+    net: nn.Module
+    done: bool
+
+
+@lru_cache(maxsize=64)
+def _permutation(num: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(num, generator=make_generator(seed, "epoch", epoch))
+
+
+def batch_indices(step: int, batch_size: int, num: int | None, seed: int) -> Tensor:
+    """Return which images step `step` sees, (batch_size,): every image once an epoch, reshuffled.
+
+    Endless sets (`num` None) give new ones for ever.
+    """
+    positions = torch.arange(step * batch_size, (step + 1) * batch_size)
+    if num is None:
+        return positions
+    epochs = positions // num
+    rows = [
+        _permutation(num, seed, e)[positions[epochs == e] % num] for e in epochs.unique().tolist()
+    ]
+    return torch.cat(rows)
+
+
+def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the noise σz (both (B, 1, S, S)) and σ (B,) of a step; all on the CPU."""
+    x = images.take(batch_indices(step, recipe.batch_size, recipe.num, recipe.seed))
+    generator = make_generator(recipe.seed, "noise", step)
+    sigma = recipe.law.sample(len(x), generator)
+    noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator)
+    return x + noise, noise, sigma
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step: a warm-up of 2%, then a cosine to zero, or halvings."""
+    done = step / recipe.num_steps
+    if recipe.schedule == "halving":
+        return recipe.learning_rate * 0.5 ** int(10 * done)
+    if recipe.schedule != "cosine":
+        raise ValueError(f"schedule must be 'cosine' or 'halving', not {recipe.schedule!r}")
+    warm = min(1.0, (step + 1) / (0.02 * recipe.num_steps))
+    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def make_optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over the parameters of `net`.
+
+    Raises:
+        ValueError: for one that is not known.
+    """
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, fused=True)
+    raise ValueError(f"optimizer must be 'adam', not {recipe.optimizer!r}")
+
+
+def _norms(net: nn.Module) -> list[BiasFreeNorm]:
+    return [m for m in net.modules() if isinstance(m, BiasFreeNorm)]
+
+
+@torch.no_grad()
+def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches: int = 40) -> None:
+    """Set every running_sd of `net` to the root mean square over batches of the training law.
+
+    The momentum average of training is noisy and trails the weights, most of all averaged ones.
+    """
+    norms = _norms(net)
+    totals = [torch.zeros_like(n.running_sd) for n in norms]
+    net.train()
+    for norm in norms:
+        norm.momentum = 1.0
+    for i in range(num_batches):
+        y, _, _ = make_batch(recipe, images, recipe.num_steps + i)
+        net(y.to(norms[0].gammas.device))
+        for total, norm in zip(totals, norms, strict=True):
+            total += norm.running_sd**2 / num_batches
+    for total, norm in zip(totals, norms, strict=True):
+        norm.running_sd.copy_(total.sqrt())
+        norm.momentum = 0.1
+    net.eval()
+
+
+class _State:
+    """All that a step changes, and its file."""
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        self.recipe, self.step, self.seconds, self.curve = recipe, 0, 0.0, []
+        layout = torch.channels_last if max(recipe.channels) <= 256 else torch.contiguous_format
+        self.net = make_network(recipe).to(device, memory_format=layout)
+        self.optimizer = make_optimizer(recipe, self.net)
+        self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
+        self.losses = torch.zeros(100)
+
+    def save(self, path: Path) -> None:
+        names = ("step", "seconds", "curve", "mean", "losses")
+        data = {n: getattr(self, n) for n in names} | {"recipe": fingerprint(self.recipe)}
+        data |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        data = torch.load(path, weights_only=True)
+        if data.get("recipe") != fingerprint(self.recipe):
+            raise ValueError(
+                f"state {path} is of another recipe than {self.recipe.name!r}; "
+                "delete it to start anew"
+            )
+        self.net.load_state_dict(data["net"])
+        self.optimizer.load_state_dict(data["optimizer"])
+        for name in ("step", "seconds", "curve", "mean", "losses"):
+            setattr(self, name, data[name])
+
+    def update_mean(self) -> None:
+        decay = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
+        now = self.net.state_dict()
+        torch._foreach_lerp_(list(self.mean.values()), [now[k] for k in self.mean], 1 - decay)
+
+
+def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
+    """Do one step of the optimizer and return the weighted loss a pixel, as a tensor."""
+    recipe = state.recipe
+    frozen = state.step >= recipe.freeze_norm * recipe.num_steps
+    state.net.train()
+    for norm in _norms(state.net) if frozen else ():
+        norm.eval()
+    y, noise, sigma = (t.to(device) for t in make_batch(recipe, images, state.step))
+    errors = ((state.net(y) - noise) ** 2).flatten(1).mean(1)
+    loss = (errors * sigma**-recipe.weight_power).mean()
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if recipe.clip:
+        nn.utils.clip_grad_norm_(state.net.parameters(), recipe.clip)
+    state.optimizer.step()
+    return loss.detach()
+
+
+def train(
+    recipe: Recipe,
+    state_path: Path | None = None,
+    device: str = "cpu",
+    save_seconds: float = 60.0,
+) -> Iterator[Progress]:
+    """Train `recipe`, from its saved state where there is one; yield progress every 100 steps.
+
+    The last progress (done) holds the finished network. Closing the generator early loses at most
+    what came after the last save.
+
+    Args:
+        recipe: what to train.
+        state_path: file of the resumable state, written atomically; None: nothing is kept.
+        device: of the network.
+        save_seconds: time between saves.
+
+    Raises:
+        ValueError: where the state is of another recipe.
+        MissingData: where the images are not on this machine.
+        FloatingPointError: where the loss is no longer finite.
+    """
+    images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
+    state = _State(recipe, device)
+    if state_path and state_path.exists():
+        state.load(state_path)
+    before, began, saved = state.seconds, time.monotonic(), time.monotonic()
+    while state.step < recipe.num_steps:
+        if state.step == math.ceil(recipe.freeze_norm * recipe.num_steps):
+            estimate_norms(state.net, recipe, images)
+        state.losses[state.step % 100] = _take_step(state, images, device)
+        if recipe.ema:
+            state.update_mean()
+        state.step += 1
+        state.seconds = before + time.monotonic() - began
+        if state.step % 100 == 0:
+            yield _progress(state)
+        if state_path and time.monotonic() - saved > save_seconds:
+            state.save(state_path)
+            saved = time.monotonic()
+    if state_path:
+        state.save(state_path)
+    yield _finish(state, images)
+
+
+def _progress(state: _State, done: bool = False) -> Progress:
+    loss = float(state.losses.mean())
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss of {state.recipe.name!r} is {loss} at step {state.step}: "
+            "lower learning_rate or set clip"
+        )
+    if not done:
+        state.curve.append((state.step, loss, round(state.seconds, 1)))
+    images = state.step * state.recipe.batch_size
+    return Progress(
+        state.step, state.recipe.num_steps, loss, state.seconds, images, state.curve, state.net, done
+    )
+
+
+def _finish(state: _State, images: ImageSet) -> Progress:
+    if state.recipe.ema:
+        state.net.load_state_dict(state.mean)
+    if state.recipe.freeze_norm >= 1:
+        estimate_norms(state.net, state.recipe, images)
+    state.net.eval()
+    return _progress(state, done=True)
