@@ -250,5 +250,5 @@ def initialize(net: nn.Module, seed: int, gain: float = 1.0) -> nn.Module:
             # a transposed convolution (in, out, 2, 2) with stride 2 sums `in` terms a pixel
             fan_in = w.shape[0] if isinstance(conv, nn.ConvTranspose2d) else math.prod(w.shape[1:])
             w.copy_(torch.randn(w.shape, generator=generator) * gain * math.sqrt(2 / fan_in))
-        convs[-1].weight.zero_()
+        (net.decoder[-1] if isinstance(net, UNet) else convs)[-1].weight.zero_()
     return net
