@@ -1,13 +1,11 @@
 """Networks: bias-free UNet and BF-CNN, which map a noisy image to its estimated noise.
 
-Every layer is homogeneous of degree one in evaluation mode (no additive constant anywhere, ReLU), so
-net(a y) = a net(y) for a > 0, and net(y) is linear in y given the signs of its ReLUs
-(Mohan, Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020).
+No layer adds a constant, and all are homogeneous of degree one in evaluation mode: net(a y) =
+a net(y) for a > 0, and net(y) is linear in y given the signs of its ReLUs (Mohan, Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020).
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -47,7 +45,9 @@ def _conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False)
 
 
-def _conv_block(widths: Sequence[int], norm_first: bool = True, last_plain: bool = False) -> nn.ModuleList:
+def _conv_block(
+    widths: Sequence[int], norm_first: bool = True, last_plain: bool = False
+) -> nn.ModuleList:
     """Return the list conv, norm, ReLU, conv, norm, ReLU with the exceptions of the UNet's ends."""
     layers: list[nn.Module] = []
     pairs = list(zip(widths[:-1], widths[1:], strict=True))
@@ -88,7 +88,9 @@ class UNet(nn.Module):
             raise ValueError(f"num_blocks must be at least 1, not {num_blocks}")
         widths = list(channels or [base * 2**b for b in range(num_blocks + 1)])
         if len(widths) != num_blocks + 1:
-            raise ValueError(f"channels must have num_blocks + 1 = {num_blocks + 1} widths, not {widths}")
+            raise ValueError(
+                f"channels must have num_blocks + 1 = {num_blocks + 1} widths, not {widths}"
+            )
         self.encoder = nn.ModuleList()
         self.upsample = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -96,7 +98,7 @@ class UNet(nn.Module):
             first = [1 if b == 0 else widths[b - 1], widths[b], widths[b]]
             self.encoder.append(_conv_block(first, norm_first=b > 0))
         self.mid_block = _conv_block([widths[-2], widths[-1], widths[-1]])
-        for b in reversed(range(num_blocks)):
+        for b in range(num_blocks):  # by scale, as in the authors' state dicts; run in reverse
             self.upsample.append(nn.ConvTranspose2d(widths[b + 1], widths[b], 2, 2, bias=False))
             out = 1 if b == 0 else widths[b]
             self.decoder.append(_conv_block([2 * widths[b], widths[b], out], last_plain=b == 0))
@@ -105,15 +107,17 @@ class UNet(nn.Module):
         """Return the estimated noise y − x̂."""
         step = 2 ** len(self.encoder)
         if y.shape[-1] % step or y.shape[-2] % step:
-            raise ValueError(f"y must have height and width divisible by {step}, not {tuple(y.shape)}")
+            raise ValueError(
+                f"y must have height and width divisible by {step}, not {tuple(y.shape)}"
+            )
         skips = []
         for block in self.encoder:
             y = _run(block, y)
             skips.append(y)
             y = nn.functional.avg_pool2d(y, 2)
         y = _run(self.mid_block, y)
-        for up, block in zip(self.upsample, self.decoder, strict=True):
-            y = _run(block, torch.cat([up(y), skips.pop()], dim=1))
+        for b in reversed(range(len(skips))):
+            y = _run(self.decoder[b], torch.cat([self.upsample[b](y), skips[b]], dim=1))
         return y
 
 
@@ -225,30 +229,21 @@ def fold_norm(net: UNet | BFCNN) -> UNet | BFCNN:
     return net
 
 
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[nn.Module]:
-    """Put `net` in evaluation mode for the body, then give every module its mode back."""
-    modes = [(m, m.training) for m in net.modules()]
-    try:
-        yield net.eval()
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def initialize(net: nn.Module, seed: int, gain: float = 1.0) -> nn.Module:
+def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
     """Fill the convolutions of `net` (in place) from `seed` and return it.
 
     He's normal law, deviation gain √(2 / fan-in); the last convolution starts at zero, so that the
     first estimate is x̂ = y. γ and the running deviations stay at one.
     """
     generator = make_generator(seed, "weights")
-    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    last = net.decoder[0][-1] if isinstance(net, UNet) else net.conv_layers[-1]
     with torch.no_grad():
-        for conv in convs:
+        for conv in net.modules():
+            if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d):
+                continue
             w = conv.weight
             # a transposed convolution (in, out, 2, 2) with stride 2 sums `in` terms a pixel
             fan_in = w.shape[0] if isinstance(conv, nn.ConvTranspose2d) else math.prod(w.shape[1:])
             w.copy_(torch.randn(w.shape, generator=generator) * gain * math.sqrt(2 / fan_in))
-        (net.decoder[-1] if isinstance(net, UNet) else convs)[-1].weight.zero_()
+        last.weight.zero_()
     return net

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.networks import BFCNN, UNet, initialize
 from gahb_core.noise import SigmaLaw
 
 
@@ -84,3 +84,68 @@ def to_json(recipe: Recipe) -> dict:
 def fingerprint(recipe: Recipe) -> str:
     """Return 16 hexadecimal digits that differ between recipes that train different networks."""
     return hashlib.sha256(json.dumps(to_json(recipe), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
+    """Return `recipe` trained as in paper (a): σ = u², plain sum of squares, Adam 1e-3 halved.
+
+    Batches, network and images stay those of `recipe`, and so does the number of steps unless
+    given. The papers spend 488,000 steps of 512 images.
+    """
+    return replace(
+        recipe,
+        law=SigmaLaw("power", 0.0, 1.0, 2.0),
+        weight_power=0.0,
+        learning_rate=1e-3,
+        optimizer="adam",
+        schedule="halving",
+        ema=0.0,
+        freeze_norm=1.0,
+        num_steps=num_steps or recipe.num_steps,
+    )
+
+
+def _laptop() -> dict[str, Recipe]:
+    garments = Recipe("", "fashion", num=10_000)
+    faces = Recipe("", "faces", num=6_000)
+    c_alpha = Recipe("", "", num=None)
+    table = [replace(garments, name=f"fashion/N=10000/{s}", split=s) for s in "AB"]
+    table += [replace(faces, name=f"faces/N=6000/{s}", split=s) for s in "AB"]
+    table += [
+        replace(c_alpha, name=n, dataset=n) for n in (f"c_alpha/alpha={a}" for a in range(1, 6))
+    ]
+    return {recipe.name: recipe for recipe in table}
+
+
+def _smoke(recipe: Recipe) -> Recipe:
+    num = recipe.num and min(recipe.num, 64)
+    small = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
+    return replace(recipe, **small)
+
+
+def _paper(recipe: Recipe) -> Recipe:
+    large = replace(recipe, size=80, channels=(64, 128, 256, 512), batch_size=512)
+    return as_in_papers(large, num_steps=488_000)
+
+
+LAPTOP = _laptop()
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "laptop": LAPTOP,
+    "paper": {n: _paper(r) for n, r in LAPTOP.items() if r.dataset.startswith("c_alpha")},
+    "smoke": {n: _smoke(r) for n, r in LAPTOP.items()},
+}
+
+
+def find_recipe(name: str, profile: str = "laptop") -> Recipe:
+    """Return the recipe of a name.
+
+    Raises:
+        ValueError: for an unknown profile or name, with those there are.
+    """
+    if profile not in RECIPES:
+        raise ValueError(f"profile must be one of {list(RECIPES)}, not {profile!r}")
+    if name not in RECIPES[profile]:
+        raise ValueError(
+            f"name must be a recipe of {profile!r} ({', '.join(RECIPES[profile])}), not {name!r}"
+        )
+    return RECIPES[profile][name]

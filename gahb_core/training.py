@@ -240,7 +240,14 @@ def _progress(state: _State, done: bool = False) -> Progress:
         state.curve.append((state.step, loss, round(state.seconds, 1)))
     images = state.step * state.recipe.batch_size
     return Progress(
-        state.step, state.recipe.num_steps, loss, state.seconds, images, state.curve, state.net, done
+        state.step,
+        state.recipe.num_steps,
+        loss,
+        state.seconds,
+        images,
+        state.curve,
+        state.net,
+        done,
     )
 
 

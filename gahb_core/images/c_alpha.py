@@ -98,7 +98,9 @@ def make_c_alpha_parts(
     area = size * size
     draws = torch.empty(num, 3 + size + 2 * area)
     for i in range(num):
-        torch.rand(draws.shape[1], generator=make_generator(seed, "c_alpha", start + i), out=draws[i])
+        torch.rand(
+            draws.shape[1], generator=make_generator(seed, "c_alpha", start + i), out=draws[i]
+        )
     ends, u, b = draws.split([3, size, 2 * area], dim=1)
     contour_extra, background_extra = EXTRA_DECAY[spectrum]
     contour = size * (0.5 + _smooth_lines(2 * u - 1, alpha + contour_extra))
@@ -107,11 +109,21 @@ def make_c_alpha_parts(
     bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))
     dark = _rescale(planes[:, 1], torch.zeros(num), ends[:, 1])
     coin = (ends[:, 2] < 0.5)[:, None, None]
-    below, above = torch.where(coin, bright, dark)[:, None], torch.where(coin, dark, bright)[:, None]
+    below, above = (
+        torch.where(coin, bright, dark)[:, None],
+        torch.where(coin, dark, bright)[:, None],
+    )
     mask = coverage(contour, size)
     return CAlpha(mask * below + (1 - mask) * above, contour, mask, below, above)
 
 
-def make_c_alpha(num: int, alpha: float, size: int = 32, seed: int = 0, start: int = 0, **options) -> Tensor:
+def make_c_alpha(
+    num: int,
+    alpha: float,
+    size: int = 32,
+    seed: int = 0,
+    start: int = 0,
+    **options: float | str | None,
+) -> Tensor:
     """Return `num` C^α images (num, 1, size, size) in [0, 1]; see `make_c_alpha_parts`."""
     return make_c_alpha_parts(num, alpha, size, seed, start, **options).x

@@ -17,10 +17,9 @@ from gahb_core.images.files import check_pixels, without_near_duplicates
 EMBEDDED = Path(__file__).parents[1] / "data" / "fashion.npz"
 SHA256 = "0d2cfc68f2ada015970868171e2edb0ed468c51224e09344bf106c822891dc1e"
 # SHA-256 of the unpacked files (the packed ones differ between the official copy and Debian's)
-SOURCES = {
-    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-}
+TRAIN_SHA256 = "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+TEST_SHA256 = "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+SOURCES = {"train-images-idx3-ubyte.gz": TRAIN_SHA256, "t10k-images-idx3-ubyte.gz": TEST_SHA256}
 
 
 def _read_idx(path: Path, sha256: str) -> np.ndarray:
@@ -49,4 +48,3 @@ def load_embedded() -> np.ndarray:
     """Return the embedded images, uint8 (22000, 28, 28), checked against their SHA-256."""
     with np.load(EMBEDDED, allow_pickle=False) as file:
         return check_pixels(file["images"], SHA256, str(EMBEDDED))
-

@@ -23,7 +23,9 @@ def resize_area(x: Tensor, size: int) -> Tensor:
     """
     side = x.shape[-1]
     if x.shape[-2] != side or not 1 <= size <= side:
-        raise ValueError(f"size must be 1 … the side of square images, not {size}, {tuple(x.shape)}")
+        raise ValueError(
+            f"size must be 1 … the side of square images, not {size}, {tuple(x.shape)}"
+        )
     if size == side:
         return x.clone()
     w = _overlaps(side, size).to(x)

@@ -77,7 +77,9 @@ def _open_made(family: str, options: dict, split: str, num: int | None, size: in
     return ImageSet(take, num)
 
 
-def open_images(dataset: str, split: str, num: int | None = None, size: int | None = None) -> ImageSet:
+def open_images(
+    dataset: str, split: str, num: int | None = None, size: int | None = None
+) -> ImageSet:
     """Return the first `num` images (None: all there are) of a split, to be taken by index.
 
     Raises:
@@ -98,7 +100,9 @@ def open_images(dataset: str, split: str, num: int | None = None, size: int | No
     return ImageSet(lambda indices: x[indices], len(x))
 
 
-def load_images(dataset: str, split: str, num: int | None = None, size: int | None = None) -> Tensor:
+def load_images(
+    dataset: str, split: str, num: int | None = None, size: int | None = None
+) -> Tensor:
     """Return images (N, 1, S, S), float32 in [0, 1]: the first `num` of a split (None: all).
 
     Args:

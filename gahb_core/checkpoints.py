@@ -1,0 +1,297 @@
+"""Checkpoints: trained weights (safetensors) and their card, by name; the authors' networks.
+
+`<folder>/<profile>/<name>.safetensors` and `<name>.card.json` stand side by side; an unfinished
+training keeps `<name>.state` there. A file whose hash, shapes or recipe do not fit is refused.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import gahb_core
+from gahb_core import training
+from gahb_core.denoisers import Residual, residual_denoiser
+from gahb_core.images import load_images
+from gahb_core.metrics import psnr_curve
+from gahb_core.networks import BFCNN, UNet, fold_norm, num_parameters
+from gahb_core.noise import sigma_from_psnr
+from gahb_core.recipes import Recipe, find_recipe, fingerprint, make_network, to_json
+from gahb_core.training import Progress
+
+CARD_PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
+HALF_COSTS_DB = 0.01
+
+
+class Checkpoint(NamedTuple):
+    """A trained network and what is known of it.
+
+    Attributes:
+        net: in evaluation mode, float32; maps y to the estimated noise.
+        card: recipe, data, training curve, figures, hash, versions.
+    """
+
+    net: UNet | BFCNN
+    card: dict
+
+
+def folder() -> Path:
+    """Return where checkpoints live: GAHB_CHECKPOINTS, else book/checkpoints beside the library."""
+    if path := os.environ.get("GAHB_CHECKPOINTS"):
+        return Path(path).expanduser()
+    return Path(gahb_core.__file__).parents[1] / "book" / "checkpoints"
+
+
+def paths(name: str, profile: str = "laptop") -> tuple[Path, Path, Path]:
+    """Return the paths of a checkpoint's weights, card and (unfinished) state."""
+    stem = folder() / profile / name
+    return tuple(
+        stem.with_name(stem.name + end) for end in (".safetensors", ".card.json", ".state")
+    )
+
+
+def find_status(name: str, profile: str = "laptop") -> str:
+    """Return "trained", "unfinished" or "missing"."""
+    weights, card, state = paths(name, profile)
+    if weights.exists() and card.exists():
+        return "trained"
+    return "unfinished" if state.exists() else "missing"
+
+
+def _parse(content: bytes, sha256: str, origin: Path) -> dict[str, Tensor]:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{origin}: SHA-256 must be its card's, {sha256}, not {found}: cut or foreign"
+        )
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{origin} must be a safetensors file: {error}") from error
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
+    """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
+
+    Raises:
+        ValueError: naming the keys that are missing, not known, or of another shape.
+    """
+    expected = net.state_dict()
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(weights.keys() - expected.keys())
+    if missing or unknown:
+        raise ValueError(f"{origin}: keys missing {missing[:5]}, keys not known {unknown[:5]}")
+    for key, value in weights.items():
+        if value.shape != expected[key].shape:
+            raise ValueError(
+                f"{origin}: {key} must have shape {tuple(expected[key].shape)}, "
+                f"not {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{origin}: {key} must be finite, and holds inf or nan")
+    net.load_state_dict({k: v.float() for k, v in weights.items()})
+    return net
+
+
+def _read_card(path: Path, recipe: Recipe) -> dict:
+    try:
+        card = json.loads(path.read_text())
+        same = card["fingerprint"] == fingerprint(recipe)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be a checkpoint's card: {error!r}") from error
+    if not same:
+        raise ValueError(
+            f"{path} is of another recipe than {recipe.name!r} of this version "
+            f"(fingerprint {card['fingerprint']}, not {fingerprint(recipe)}); train it again"
+        )
+    return card
+
+
+def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Checkpoint:
+    """Return the trained network of a name; recipes of the profile "smoke" are trained if missing.
+
+    Args:
+        name: of a recipe, such as "fashion/N=10000/A".
+        profile: table of recipes.
+        recipe: in place of the one in the table.
+
+    Raises:
+        ValueError: for an unknown name, and for a file that is cut, foreign or of another recipe.
+        FileNotFoundError: where it was never trained, with the command that trains it.
+    """
+    recipe = recipe or find_recipe(name, profile)
+    weights, card_path, _ = paths(name, profile)
+    if find_status(name, profile) != "trained":
+        if profile != "smoke":
+            raise FileNotFoundError(
+                f"no checkpoint {name!r} of profile {profile!r} at {weights}; "
+                f"'gahb train {name} --profile {profile}' trains it"
+            )
+        for _ in train(name, profile, recipe=recipe):
+            continue
+    card = _read_card(card_path, recipe)
+    net = fill(make_network(recipe), _parse(weights.read_bytes(), card["sha256"], weights), weights)
+    return Checkpoint(net.eval().requires_grad_(False), card)
+
+
+def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> Residual:
+    """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`."""
+    return residual_denoiser(fold_norm(load(name, profile).net).to(device))
+
+
+def _figures(net: nn.Module, recipe: Recipe) -> dict:
+    """Return mean PSNR-out on 256 test images, and on as many training images."""
+    sigmas = [sigma_from_psnr(p) for p in CARD_PSNR_IN]
+    figures = {"psnr_in": list(CARD_PSNR_IN)}
+    for split, num in (("test", 256), (recipe.split, min(256, recipe.num or 256))):
+        x = load_images(recipe.dataset, split, num, recipe.size)
+        curve = psnr_curve(residual_denoiser(net), x, sigmas, seed=1).mean(0)
+        figures["test" if split == "test" else "train"] = [round(float(v), 3) for v in curve]
+    return figures
+
+
+def _half(net: nn.Module) -> dict[str, Tensor]:
+    """Return the weights with convolutions in half precision, norms (few, of any size) in full."""
+    state = net.state_dict()
+    return {
+        k: (v.half() if v.ndim == 4 and v.shape[0] > 1 else v).contiguous()
+        for k, v in state.items()
+    }
+
+
+def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
+    """Write weights and card, atomically and the card last, and return the card.
+
+    Convolutions are stored in half precision where that costs less than .01 dB at every σ.
+    """
+    net = net.to("cpu", memory_format=torch.contiguous_format)
+    full, half = _figures(net, recipe), _half(net)
+    rounded = _figures(fill(make_network(recipe), half, "half").eval(), recipe)
+    cost = max(np.subtract(full[k], rounded[k]).max() for k in ("test", "train"))
+    weights = (
+        half if cost < HALF_COSTS_DB else {k: v.contiguous() for k, v in net.state_dict().items()}
+    )
+    content = safetensors.torch.save(weights)
+    card = {
+        "name": recipe.name,
+        "recipe": to_json(recipe),
+        "fingerprint": fingerprint(recipe),
+        "data": _data_fingerprint(recipe),
+        "training": spent,
+        "psnr_out": rounded if cost < HALF_COSTS_DB else full,
+        "half_precision_costs_db": round(float(cost), 4),
+        "parameters": num_parameters(net),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "versions": {
+            "gahb_core": gahb_core.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    weights_path, card_path, _ = paths(recipe.name, profile)
+    _write(weights_path, content)
+    _write(card_path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    return card
+
+
+def _data_fingerprint(recipe: Recipe) -> dict:
+    """Return the SHA-256 of the first 64 training images' pixels, rounded to 8 bits."""
+    x = load_images(recipe.dataset, recipe.split, min(64, recipe.num or 64), recipe.size)
+    pixels = (x * 255).round().to(torch.uint8).numpy().tobytes()
+    return {"dataset": recipe.dataset, "first_images_sha256": hashlib.sha256(pixels).hexdigest()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def train(
+    name: str, profile: str = "laptop", device: str = "cpu", recipe: Recipe | None = None
+) -> Iterator[Progress]:
+    """Train the recipe of a name, from where it was interrupted, and save weights and card.
+
+    Yields the progress of `training.train`; the checkpoint is written before the last one.
+    """
+    recipe = recipe or find_recipe(name, profile)
+    state = paths(name, profile)[2]
+    for progress in training.train(recipe, state, device):
+        if progress.done:
+            spent = {
+                "images": progress.images,
+                "seconds": round(progress.seconds, 1),
+                "device": device,
+                "threads": torch.get_num_threads(),
+                "curve": _thin(progress.curve),
+            }
+            save(progress.net, recipe, profile, spent)
+            state.unlink(missing_ok=True)
+        yield progress
+
+
+def _thin(curve: list, most: int = 200) -> list:
+    """Return at most `most` points (step, loss, seconds), each the mean of a group."""
+    group = -(-len(curve) // most)
+    rows = [np.array(curve[i : i + group]) for i in range(0, len(curve), group)] if curve else []
+    return [[int(r[-1, 0]), round(float(r[:, 1].mean()), 5), float(r[-1, 2])] for r in rows]
+
+
+def import_authors(path: str | Path) -> UNet | BFCNN:
+    """Return the network of a state dict published by the authors, in evaluation mode.
+
+    Names as in reference papers' code: BF-CNN `conv_layers.{i}.weight`, `BN_layers.{i}.gammas`
+    and `.running_sd`; UNet `encoder.{b}.{i}.weight`, ...; a prefix `module.` is dropped. The
+    architecture is read off the shapes.
+
+    Raises:
+        ValueError: for a file that is not such a state dict, with the key and the shape.
+    """
+    path = Path(path)
+    state = {k.removeprefix("module."): v for k, v in _read_state_dict(path).items()}
+    if "conv_layers.0.weight" in state:
+        net = _shape_bfcnn(state)
+    elif "encoder.0.0.weight" in state:
+        num_blocks = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("encoder."))
+        firsts = [state[f"encoder.{b}.0.weight"].shape[0] for b in range(num_blocks)]
+        net = UNet(num_blocks, channels=[*firsts, state["mid_block.0.weight"].shape[0]])
+    else:
+        raise ValueError(
+            f"{path} must have conv_layers.0.weight or encoder.0.0.weight: it has {list(state)[:3]}"
+        )
+    return fill(net, state, path).eval().requires_grad_(False)
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    content = io.BytesIO(path.read_bytes())
+    try:
+        state = torch.load(content, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} must be a state dict of tensors and nothing else: {error}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} must be a state dict of tensors, not {type(state).__name__}")
+    return state
+
+
+def _shape_bfcnn(state: dict[str, Tensor]) -> BFCNN:
+    num_layers = sum(k.startswith("conv_layers.") for k in state)
+    shapes = [
+        state.get(f"conv_layers.{i}.weight", torch.empty(0, 0, 0, 0)).shape
+        for i in range(num_layers)
+    ]
+    spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
+    return BFCNN(num_layers, shapes[0][0], shapes[0][1], shapes[-1][0], spatial)
