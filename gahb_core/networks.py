@@ -1,7 +1,8 @@
 """Networks: bias-free UNet and BF-CNN, which map a noisy image to its estimated noise.
 
 No layer adds a constant, and all are homogeneous of degree one in evaluation mode: net(a y) =
-a net(y) for a > 0, and net(y) is linear in y given the signs of its ReLUs (Mohan, Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020).
+a net(y) for a > 0, and net(y) is linear in y given the signs of its ReLUs. Source: Mohan,
+Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020.
 """
 
 import math
