@@ -16,7 +16,7 @@ class CAlpha(NamedTuple):
 
     Attributes:
         x: the images (N, 1, S, S) in [0, 1].
-        contour: height of the contour in each column, in rows from the top, (N, S).
+        contour: row of the contour in each column (pixel centres at whole rows), (N, S).
         mask: coverage of each pixel by the region below the contour, (N, 1, S, S) in [0, 1].
         below: background seen where the mask is one, (N, 1, S, S).
         above: background seen where it is zero, (N, 1, S, S).
