@@ -13,14 +13,14 @@ env:  ## .venv from requirements.txt, when it is not current
 	@$(PYTHON) .ci/environment.py
 
 book: env  ## run every page that changed, build the HTML, print its address
-	@$(BIN)/gahb run
-	@$(BIN)/gahb build
+	@$(BIN)/python -m gahb_core.cli run
+	@$(BIN)/python -m gahb_core.cli build
 
 lint: env
 	@echo "== ruff and nbstripout =="
-	@$(BIN)/ruff check . || { echo "mend the above, or: .venv/bin/ruff check --fix ."; exit 1; }
-	@$(BIN)/ruff format --check . || { echo "run: .venv/bin/ruff format ."; exit 1; }
-	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS) || \
+	@$(BIN)/python -m ruff check . || { echo "mend the above, or: .venv/bin/ruff check --fix ."; exit 1; }
+	@$(BIN)/python -m ruff format --check . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+	@$(if $(NOTEBOOKS),$(BIN)/python -m nbstripout --keep-id --verify $(NOTEBOOKS) || \
 	  { echo "run: .venv/bin/nbstripout --keep-id book/*.ipynb"; exit 1; },echo "no notebooks")
 
 check: lint  ## style, and the tests that need neither pages nor a browser
@@ -31,16 +31,16 @@ test: lint  ## everything: style, unit tests, every page, the HTML, the browser
 	@$(BIN)/python -m pytest
 
 serve: env  ## show the built book at http://127.0.0.1:8000
-	@$(BIN)/gahb serve
+	@$(BIN)/python -m gahb_core.cli serve
 
 train: env  ## train every network that is missing
-	@$(BIN)/gahb train --all
+	@$(BIN)/python -m gahb_core.cli train --all
 
 bench: env  ## time the slow parts
 	@for f in tests/benchmarks/*.py; do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
 
 lock: env  ## write requirements.txt from .venv
-	@{ sed -n '/^#/p' requirements.txt; $(BIN)/pip freeze --exclude-editable \
+	@{ sed -n '/^#/p' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable \
 	  | sed -E 's/\+cpu$$//; s/ @ file:.*//' | LC_ALL=C sort -f; echo "-e ."; } > .lock
 	@mv .lock requirements.txt
 

@@ -1,0 +1,80 @@
+"""What several tests share: a miniature project, and the real pages, run and built once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """Quick tests first, then the pages, then the browser."""
+    items.sort(key=lambda item: [m.name for m in item.iter_markers()].count("pages")
+               + 2 * [m.name for m in item.iter_markers()].count("browser"))  # fmt: skip
+
+
+def run_gahb(request, *words):
+    """Return the exit code of `gahb *words`, its progress shown while it runs."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n== gahb {' '.join(words)} ==", flush=True)
+        command = [sys.executable, "-m", "gahb_core.cli", "--root", str(ROOT), *words]
+        return subprocess.run(command, check=False).returncode
+
+
+@pytest.fixture(scope="session")
+def executed_pages(request):
+    """The exit code of `gahb run`: every page executed, unless it is done and unchanged."""
+    return run_gahb(request, "run")
+
+
+@pytest.fixture(scope="session")
+def built_book(request, executed_pages):
+    """The folder of the HTML book, built from the executed pages."""
+    code = run_gahb(request, "build")
+    assert code == 0, "the book does not build: see the warnings above, mend them, `gahb build`"
+    return ROOT / "_build" / "html"
+
+
+def make_notebook(*cells, parameters=None):
+    """Return a notebook's JSON: code cells, or Markdown for those that begin with #."""
+    made = []
+    for i, source in enumerate(cells):
+        kind = "markdown" if source.startswith("#") else "code"
+        cell = {"cell_type": kind, "id": f"c{i}", "metadata": {}, "source": source}
+        made.append(cell | ({"outputs": [], "execution_count": None} if kind == "code" else {}))
+    if parameters:
+        cell = {"cell_type": "code", "id": "p", "metadata": {"tags": ["parameters"]},
+                "source": parameters, "outputs": [], "execution_count": None}  # fmt: skip
+        made.insert(1, cell)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A miniature project: two pages of one notebook, a prose page, and a library of one file."""
+    (tmp_path / "book").mkdir()
+    (tmp_path / "gahb_core").mkdir()
+    (tmp_path / "gahb_core" / "noise.py").write_text("one = 1\n")
+    (tmp_path / "book" / "index.md").write_text("# Contents\n\nA book.\n")
+    (tmp_path / "book" / "a.ipynb").write_text(
+        make_notebook(
+            "# A page",
+            "from gahb_core.pages import record\nrecord('a.twice', 2 * num, published=3)",
+            parameters="num = 1\nprofile = 'laptop'",
+        )
+    )
+    (tmp_path / "book" / "pages.yml").write_text(
+        "pages:\n"
+        "  - {name: a_one, notebook: a.ipynb, records: [a.twice]}\n"
+        "  - {name: a_five, notebook: a.ipynb, title: With five, parameters: {num: 5}}\n"
+    )
+    (tmp_path / "_config.yml").write_text("title: Small\nexecute: {execute_notebooks: 'off'}\n")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters:\n- file: book/a_one\n- file: book/a_five\n"
+    )
+    return tmp_path

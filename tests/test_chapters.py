@@ -1,0 +1,70 @@
+"""Every page runs, and the figures it records are within what the book says of them."""
+
+import math
+
+import pytest
+from conftest import ROOT
+
+from gahb_core.pages import Places, load_pages, load_results
+from gahb_core.pages.run import is_current
+
+pytestmark = pytest.mark.pages
+
+PAGES = {page.name: page for page in load_pages(ROOT)}
+
+# page, figure, and the range it must lie in at the laptop's scale (a dict or list: every number in it)
+RANGES: list[tuple[str, str, float, float]] = []
+
+
+@pytest.fixture(scope="module")
+def results(executed_pages):
+    """Return a function from a page's name to its figures; it skips a page that lacks its data."""
+
+    def get(name):
+        page, places = PAGES[name], Places(ROOT)
+        if not places.stamp(name).is_file() and places.executed(name).is_file():
+            pytest.skip(f"{name} was not run: its data or checkpoints are not here (see above)")
+        assert is_current(page, places), f"{name} failed: see above, mend it, `gahb run {name}`"
+        return load_results(name, root=ROOT)
+
+    return get
+
+
+def numbers_in(value):
+    """Return every number of a recorded value, as a flat list."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [n for v in value for n in numbers_in(v)] if isinstance(value, list) else [value]
+
+
+def test_gahb_run_succeeds(executed_pages):
+    assert executed_pages == 0, "a page failed: the report above says which, and what to do"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_records_what_it_promises(results, name):
+    recorded = results(name)
+    missing = set(PAGES[name].records) - set(recorded)
+    assert not missing, f"{name} does not record {sorted(missing)}"
+    unlisted = set(recorded) - set(PAGES[name].records)
+    assert not unlisted, f"list {sorted(unlisted)} under records of {name} in book/pages.yml"
+
+
+@pytest.mark.parametrize(("page", "figure", "low", "high"), RANGES)
+def test_figure_is_in_its_range(results, page, figure, low, high):
+    values = numbers_in(results(page)[figure].value)
+    assert values
+    assert all(low <= v <= high for v in values), f"{figure} = {values} is not in [{low}, {high}]"
+
+
+def test_ranges_are_of_figures_that_are_promised():
+    assert all(figure in PAGES[page].records for page, figure, _, _ in RANGES)
+    assert all(low <= high and math.isfinite(low + high) for _, _, low, high in RANGES)
+
+
+def test_the_book_builds(built_book):
+    assert (built_book / "index.html").is_file()
+
+
+def test_numbers_are_found_in_any_value():
+    assert numbers_in({"a": [1, 2], "b": 3.5}) == [1, 2, 3.5]

@@ -1,0 +1,190 @@
+"""The rules of the house: order of the rooms, sizes, docstrings, what must not be committed."""
+
+import ast
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import gahb_core
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "gahb_core"
+SOURCES = sorted(p for p in LIBRARY.rglob("*.py") if "__pycache__" not in p.parts)
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+MAX_BODY, MAX_LINES = 30, 330
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def room_of(path):
+    """Return the room a file of the library belongs to; a room may be a folder."""
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    """Return the rooms a file imports from, anywhere in it, with the line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno} imports by a relative name"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        parts = [name.split(".") for name in names]
+        found += [(p[1], node.lineno) for p in parts if p[0] == "gahb_core" and len(p) > 1]
+    return [(room, line) for room, line in found if room in gahb_core.ROOMS]
+
+
+def definitions(tree):
+    """Return the functions and classes of a module and of its public classes."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [node for node in tree.body if isinstance(node, kinds)]
+    for node in list(found):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            found += definitions(node)
+    return found
+
+
+def body_lines(node):
+    """Return how many lines the body of a function has, its docstring not counted."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def code_of(notebook):
+    """Return the Python of a notebook, without the lines that are for IPython."""
+    cells = json.loads(notebook.read_text())["cells"]
+    lines = [
+        line
+        for cell in cells
+        if cell["cell_type"] == "code"
+        for line in [*"".join(cell["source"]).split("\n")]
+    ]
+    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
+
+
+def written_files():
+    """Return the text files that are ours: not built, not vendored, not data."""
+    folders = ["book", "gahb_core", "tests", ".ci", ".github"]
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*")]
+    files += [p for p in ROOT.iterdir() if p.name != ".git"]
+    skip = {"vendor", "checkpoints", "__pycache__", "data", ".ipynb_checkpoints"}
+    kinds = {
+        ".py",
+        ".md",
+        ".ipynb",
+        ".yml",
+        ".toml",
+        ".txt",
+        ".bib",
+        ".css",
+        ".js",
+        ".cff",
+        ".json",
+        "",
+    }
+    return [p for p in files if p.is_file() and not skip & set(p.parts) and p.suffix in kinds]
+
+
+# --- the rooms ------------------------------------------------------------------------------
+
+
+def test_every_file_is_in_a_room():
+    rooms = {room_of(path) for path in SOURCES} - {"__init__"}
+    assert rooms <= set(gahb_core.ROOMS), f"not a room: {rooms - set(gahb_core.ROOMS)}"
+    assert "utils" not in {path.stem for path in SOURCES}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_room_imports_only_from_rooms_before_it(path):
+    order = {room: i for i, room in enumerate(gahb_core.ROOMS)}
+    own = order.get(room_of(path), -1)
+    wrong = [f"line {line}: {room}" for room, line in imported_rooms(path) if order[room] > own]
+    assert not wrong, f"{name_of(path)} imports from later rooms: {wrong}"
+
+
+def test_the_order_would_be_noticed(tmp_path, monkeypatch):
+    """The test above can fail: an import within a function, of a later room, is found."""
+    path = tmp_path / "noise.py"
+    path.write_text(
+        "def f():\n    from gahb_core.cli import main\n    import gahb_core.images.sets\n"
+    )
+    assert imported_rooms(path) == [("cli", 2), ("images", 3)]
+
+
+# --- sizes and docstrings -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < MAX_LINES
+    nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    long = [f"{n.name} ({body_lines(n)})" for n in nodes if body_lines(n) > MAX_BODY]
+    assert not long, f"more than {MAX_BODY} lines: {long}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_public_name_is_documented(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{name_of(path)} does not say what it is for"
+    public = [n for n in definitions(tree) if not n.name.startswith("_")]
+    bare = [n.name for n in public if not ast.get_docstring(n)]
+    assert not bare, f"without a docstring: {bare}"
+
+
+# --- the notebooks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_notebooks_are_committed_without_outputs(path):
+    content = json.loads(path.read_text())
+    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    full = [i for i, cell in enumerate(code, 1) if cell["outputs"] or cell["execution_count"]]
+    assert not full, f"code cells {full} have outputs: nbstripout --keep-id {name_of(path)}"
+    assert "widgets" not in content["metadata"]
+
+
+def test_no_helper_is_defined_in_two_chapters():
+    places = {}
+    for path in NOTEBOOKS:
+        for node in definitions(ast.parse(code_of(path))):
+            places.setdefault(node.name, set()).add(path.name)
+    twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
+    assert not twice, f"put these in a room of gahb_core: {twice}"
+
+
+def test_no_name_is_defined_twice_in_the_library():
+    """A public function that two rooms define is one that a reader confuses."""
+    count = Counter(
+        node.name
+        for path in SOURCES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith(("_", "main"))
+    )
+    allowed = {"fingerprint": 2, "train": 3, "fetch": 2}  # of a recipe, a page; command and deed
+    twice = {name: n for name, n in count.items() if n > allowed.get(name, 1)}
+    assert not twice
+
+
+# --- what must not be committed -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", written_files(), ids=name_of)
+def test_no_file_names_a_machine_or_a_registry(path):
+    # in pieces, so that this file does not hold them
+    paths = ["/" + folder + "/" for folder in ("work", "tmp", "root", "home")]
+    hosts = [
+        "pypi" + ".org",
+        "python" + "hosted.org",
+        "npm" + "js.org",
+        "download.py" + "torch.org",
+    ]
+    text = path.read_text(errors="replace")
+    found = [word for word in paths + hosts if word in text]
+    assert not found, f"{name_of(path)} names {found}"

@@ -1,0 +1,353 @@
+"""The pipeline of pages, on a miniature project."""
+
+import json
+import operator
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from conftest import make_notebook
+
+from gahb_core import images
+from gahb_core.pages import (
+    Places,
+    Result,
+    build_book,
+    collect_results,
+    find_root,
+    fingerprint,
+    format_report,
+    load_pages,
+    load_results,
+    record,
+    run_pages,
+    run_processes,
+    select_pages,
+    stage_book,
+    submit_jobs,
+)
+from gahb_core.pages.book import make_server
+from gahb_core.pages.files import write_atomically, write_if_changed
+from gahb_core.pages.missing import make_note_page
+from gahb_core.pages.run import Outcome
+
+
+def statuses(outcomes):
+    return {o.page: o.status for o in outcomes}
+
+
+def add_page(project, name, *cells, needs="{}", parameters=None):
+    """Add a notebook and its page to the miniature project."""
+    (project / "book" / f"{name}.ipynb").write_text(make_notebook(*cells, parameters=parameters))
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write(f"  - {{name: {name}, notebook: {name}.ipynb, needs: {needs}}}\n")
+
+
+# --- recorded figures -----------------------------------------------------------------------
+
+
+def test_record_keeps_and_merges(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "deep" / "r.json"
+    monkeypatch.setenv("GAHB_RESULTS", str(path))
+    record("a.slope", torch.tensor(0.5), published=0.61)
+    record("a.curve", {"train": np.array([1.0, 2.0]), "n": 3}, published="Fig. 2")
+    record("a.slope", 0.25)
+    assert json.loads(path.read_text()) == {
+        "a.slope": {"value": 0.25},
+        "a.curve": {"value": {"train": [1.0, 2.0], "n": 3}, "published": "Fig. 2"},
+    }
+    assert list(path.parent.iterdir()) == [path]  # nothing half-written is left
+    assert "a.slope = 0.5  (published: 0.61)" in capsys.readouterr().out
+
+
+def test_record_by_hand_only_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("GAHB_RESULTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    record("a.slope", 1)
+    assert capsys.readouterr().out == "a.slope = 1\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (float("nan"), "value of a.b must be finite, not nan"),
+        ([1.0, float("inf")], r"value of a.b\[1\] must be finite"),
+        ({"k": "x"}, r"value of a.b\['k'\] must be a number.*not 'x'"),
+        (True, "must be a number, or a list or dict of numbers, not True"),
+        (None, "must be a number.*not None"),
+        (1j, "must be a number"),
+    ],
+)
+def test_record_rejects(tmp_path, monkeypatch, value, match):
+    monkeypatch.setenv("GAHB_RESULTS", str(tmp_path / "r.json"))
+    with pytest.raises(ValueError, match=match):
+        record("a.b", value)
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize("name", ["", "A.b", "a b", "a..b", "a."])
+def test_record_rejects_names(name):
+    with pytest.raises(ValueError, match="name must be lower-case words joined by dots"):
+        record(name, 1.0)
+
+
+def test_results_are_read_back(project):
+    path = Places(project).results("a_one")
+    write_atomically(path, json.dumps({"a.b": {"value": 2, "published": 3}}))
+    row = Result("a_one", "a.b", 2, 3)
+    assert load_results("a_one", root=project) == {"a.b": row}
+    assert collect_results(root=project) == [row]
+    with pytest.raises(FileNotFoundError, match="run it with `gahb run a_five`"):
+        load_results("a_five", root=project)
+
+
+# --- what a page is -------------------------------------------------------------------------
+
+
+def test_pages_are_listed(project):
+    one, five = load_pages(project)
+    assert (one.name, one.parameters, one.records) == ("a_one", {}, ("a.twice",))
+    assert (five.parameters, five.title) == ({"num": 5}, "With five")
+    assert select_pages([one, five], ["a_f"]) == [five]
+    assert select_pages([one, five], []) == [one, five]
+
+
+@pytest.mark.parametrize("name", ["b", "a_"])
+def test_select_pages_needs_one(project, name):
+    with pytest.raises(ValueError, match=f"page '{name}' must be one of: a_one, a_five"):
+        select_pages(load_pages(project), [name])
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("{name: a_one, notebook: a.ipynb}", r"must be unique, not repeated: \['a_one'\]"),
+        ("{name: b}", "needs name and notebook"),
+        ("{name: b, notebook: b.ipynb}", "page b: notebook .*b.ipynb does not exist"),
+        ("{name: b, notebook: a.ipynb, colour: 1}", "may have the keys .*colour"),
+        ("{name: b, notebook: a.ipynb, needs: {tea: [x]}}", "needs of page b may have the keys"),
+        ("{name: b, notebook: a.ipynb, needs: {results: [c]}}", r"unknown pages \['c'\]"),
+    ],
+)
+def test_pages_are_checked(project, line, match):
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write(f"  - {line}\n")
+    with pytest.raises(ValueError, match=match):
+        load_pages(project)
+
+
+def test_root_is_found_from_within(project):
+    assert find_root(project / "book") == project.resolve()
+
+
+def test_fingerprint_follows_every_input(project):
+    places = Places(project)
+    seen = {fingerprint(page, places) for page in load_pages(project)}
+    assert len(seen) == 2  # parameters
+
+    def is_new(text_of, change):
+        text_of.parent.mkdir(parents=True, exist_ok=True)
+        text_of.write_text(change)
+        value = fingerprint(page, places)
+        new = value not in seen
+        seen.add(value)
+        return new
+
+    page = load_pages(project)[0]._replace(checkpoints=("set/N=1/A",), results=("a_five",))
+    weights = project / "book" / "checkpoints" / "laptop" / "set" / "N=1"
+    assert is_new(page.notebook, make_notebook("# other"))
+    assert is_new(project / "gahb_core" / "noise.py", "one = 2\n")
+    assert is_new(project / "requirements.txt", "torch==0\n")
+    assert is_new(weights / "A.safetensors", "weights")
+    assert is_new(weights / "A.card.json", "card")
+    assert is_new(places.results("a_five"), "{}")
+    assert not is_new(weights / "AB.safetensors", "of another checkpoint")
+    assert not is_new(project / "gahb_core" / "cli.py", "no page calls it")
+    assert not is_new(project / "book" / "index.md", "prose")
+
+
+# --- running --------------------------------------------------------------------------------
+
+
+def test_pages_run_once_and_are_then_skipped(project):
+    places, said = Places(project), []
+    first = run_pages(places, [], num_jobs=2, say=said.append)
+    assert statuses(first) == {"a_one": "ok", "a_five": "ok"}
+    assert load_results("a_five", root=project)["a.twice"] == Result("a_five", "a.twice", 10, 3)
+    assert "  a_one: started" in said
+    left = {p.name for p in (places.build / "executed").iterdir()}
+    assert left == {f"a_{n}.{kind}" for n in ("one", "five") for kind in ("ipynb", "hash")}
+
+    before = places.executed("a_one").stat().st_mtime_ns
+    assert set(statuses(run_pages(places, [])).values()) == {"unchanged"}
+    assert places.executed("a_one").stat().st_mtime_ns == before
+
+    stage = stage_book(places)  # here, for it takes executed pages
+    five = nbformat.read(stage / "book" / "a_five.ipynb", 4)
+    assert five.cells[0].source == "# With five"
+    assert "papermill" not in json.dumps(five)
+    tags = [cell.metadata.get("tags", []) for cell in five.cells]
+    assert ["injected-parameters", "hide-input"] in tags
+    one = nbformat.read(stage / "book" / "a_one.ipynb", 4)
+    tags = [cell.metadata.get("tags", []) for cell in one.cells]
+    assert ["injected-parameters", "remove-cell"] in tags
+
+
+def test_kernel_is_this_python_whatever_is_installed(project, tmp_path, monkeypatch):
+    spec = tmp_path / "other" / "kernels" / "python3" / "kernel.json"
+    argv = ["no-such-python", "{connection_file}"]
+    write_atomically(spec, json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "other"))
+    code = "import os, sys\nprint(sys.executable, os.getcwd(), os.environ['GAHB_RESULTS'])"
+    add_page(project, "b", "# B", code)
+    (outcome,) = run_pages(Places(project), ["b"])
+    assert outcome.status == "ok", outcome
+    printed = nbformat.read(Places(project).executed("b"), 4).cells[1].outputs[0].text.split()
+    assert printed[0] == sys.executable
+    assert printed[1] == str(project / "book")
+    assert printed[2].startswith(str(project / "_build" / "results"))
+
+
+def test_a_failure_stops_no_other_page(project):
+    add_page(project, "bad", "# Bad", "1 / 0")
+    add_page(project, "sum", "# Sum", "2", needs="{results: [bad, a_one]}")
+    places = Places(project)
+    write_atomically(places.executed("bad"), "stale")
+    outcomes = run_pages(places, ["bad", "sum"])
+    assert statuses(outcomes) == {"bad": "failed", "sum": "ok"}
+    assert outcomes[0].detail == "cell 2: ZeroDivisionError: division by zero"
+    assert not places.executed("bad").exists()
+    assert places.failed("bad").is_file()
+    assert "ZeroDivisionError" in places.failed("bad").read_text()
+    report = format_report(outcomes, places)
+    assert "mend it, then `gahb run bad`" in report
+    assert report.endswith("pages: 1 ok, 0 unchanged, 0 not run, 1 failed")
+
+
+def test_a_page_without_its_data_is_kept_with_a_note(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path / "nothing"))
+    add_page(project, "b", "# B", "1 / 0", needs="{data: [faces]}")
+    add_page(project, "c", "# C", "1 / 0", needs="{checkpoints: [set/N=1/A]}")
+    places = Places(project)
+    outcomes = run_pages(places, ["b", "c"])
+    assert statuses(outcomes) == {"b": "not run", "c": "not run"}
+    with pytest.raises(images.MissingData) as missing:
+        images.locate("faces")
+    assert outcomes[0].detail == str(missing.value)
+    assert "gahb train set/N=1/A --profile laptop" in outcomes[1].detail
+    copy = nbformat.read(places.executed("b"), 4)
+    nbformat.validate(copy)
+    assert [cell.cell_type for cell in copy.cells] == ["markdown", "markdown", "code"]
+    assert str(missing.value) in copy.cells[1].source
+    assert copy.cells[2].outputs == []
+    assert statuses(run_pages(places, ["b"])) == {"b": "not run"}
+
+
+def test_note_page_keeps_no_output(tmp_path):
+    content = json.loads(make_notebook("# T", "1"))
+    content["cells"][1] |= {"outputs": [{"output_type": "error"}], "execution_count": 3}
+    content["metadata"]["widgets"] = {"state": {}}
+    (tmp_path / "n.ipynb").write_text(json.dumps(content))
+    made = json.loads(make_note_page(tmp_path / "n.ipynb", "why"))
+    assert made["cells"][2]["outputs"] == []
+    assert made["cells"][2]["execution_count"] is None
+    assert "widgets" not in made["metadata"]
+
+
+def test_report_counts_every_outcome(project):
+    kinds = ["ok", "ok", "unchanged", "not run"]
+    outcomes = [Outcome(f"p{i}", kind, 1.0, "why") for i, kind in enumerate(kinds)]
+    report = format_report(outcomes, Places(project))
+    assert report.endswith("pages: 2 ok, 1 unchanged, 1 not run, 0 failed")
+    assert "p3 was not run: why" in report
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+def test_processes_report_their_lines_and_codes():
+    def python(code):
+        return [sys.executable, "-c", code]
+
+    commands = {"a": python("print(1)"), "b": python("raise SystemExit(3)"), "c": ["no-such-file"]}
+    events = list(run_processes(commands, 2, {}))
+    assert {e.name: e.code for e in events if e.kind == "end"} == {"a": 0, "b": 3, "c": 127}
+    assert [e.text for e in events if e.kind == "line" and e.name == "a"] == ["1"]
+    with pytest.raises(ValueError, match="num_jobs must be at least 1, not 0"):
+        list(run_processes(commands, 0, {}))
+
+
+def test_leaving_early_ends_the_processes():
+    wait = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    for event in run_processes({"a": wait, "b": wait}, 1, {}):
+        if event.kind == "line":
+            break
+    # a pool that waited for them would not have come here for two minutes
+    assert event.text == "up"
+
+
+def test_job_array_through_submitit(tmp_path):
+    jobs = submit_jobs(operator.add, [(1, 2), (3, 4)], tmp_path, "local", timeout_min=2)
+    assert [job.result() for job in jobs] == [3, 7]
+
+
+def test_a_preempted_job_is_submitted_again_with_its_arguments():
+    from gahb_core.pages.jobs import _Requeued
+
+    again = _Requeued(operator.add).checkpoint(1, 2)
+    assert again.result() == 3
+
+
+def test_slurm_needs_its_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="executor slurm needs the command sbatch"):
+        submit_jobs(operator.add, [(1, 2)], tmp_path)
+
+
+# --- the book -------------------------------------------------------------------------------
+
+
+def test_stage_holds_the_book_and_nothing_else(project):
+    places = Places(project)
+    write_atomically(places.build / "stage" / "book" / "gone.md", "old")
+    write_atomically(project / "book" / "checkpoints" / "laptop" / "x.safetensors", "weights")
+    stage = stage_book(places)
+    names = {p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file()}
+    assert names == {
+        "_config.yml", "_toc.yml", "book/index.md", "book/pages.yml",
+        "book/a_one.ipynb", "book/a_five.ipynb",
+    }  # fmt: skip
+    assert "no results yet: run `gahb run a_one`" in (stage / "book" / "a_one.ipynb").read_text()
+
+
+def test_book_is_built_once_and_a_warning_is_an_error(project, capfd):
+    places = Places(project)
+    index = build_book(places)
+    assert index == project / "_build" / "html" / "index.html"
+    page = (project / "_build" / "html" / "book" / "a_one.html").read_text()
+    assert "This page was not run here" in page
+    capfd.readouterr()
+    assert build_book(places) == index
+    assert capfd.readouterr().out == "the HTML is up to date\n"
+
+    (project / "book" / "index.md").write_text("# Contents\n\n{ref}`nowhere`\n")
+    for _ in range(2):  # a second build must not forget the warning of the first
+        with pytest.raises(RuntimeError, match="warnings or errors"):
+            build_book(places)
+        assert "undefined label: 'nowhere'" in capfd.readouterr().err
+
+
+def test_files_that_hold_the_same_are_not_touched(tmp_path):
+    path = tmp_path / "a" / "b"
+    assert write_if_changed(path, b"1")
+    before = path.stat().st_mtime_ns
+    assert not write_if_changed(path, b"1")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_server_is_for_this_machine_alone(tmp_path):
+    with make_server(tmp_path, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
