@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from gahb_core import images
-from gahb_core.images import files, garments, sets
 from gahb_core.images import faces as faces_file
+from gahb_core.images import files, garments, sets
 from gahb_core.images.c_alpha import coverage
 
 
