@@ -98,6 +98,9 @@ def symmetric_eigenpairs(
 ) -> tuple[Ritz, int]:
     """Return the `num` largest eigenpairs of a symmetric map and how many products it took.
 
+    Small residuals alone do not show that an eigenvalue repeated more often than the block is wide
+    was found each time, so the values must also hold still for one more block.
+
     Raises:
         ValueError: for a `num` above the dimension, or `tol` not positive.
         NotConvergedError: where a residual is above `tol` after `max_products`.
@@ -107,15 +110,18 @@ def symmetric_eigenpairs(
     if tol <= 0:
         raise ValueError(f"tol must be positive, not {tol}")
     max_basis = max(6 * num, num + 8 * len(start))
-    count, worst = 0, float("inf")
+    count, before, worst = 0, None, float("inf")
     for ritz in iterate_eigenpairs(apply, start, num, max_basis, seed):
         count += len(start)
         if len(ritz.lam) == num:
             worst = ritz.residuals.max().item()
-            if worst <= tol:
+            if worst <= tol and before is not None and (ritz.lam - before).abs().max() <= tol:
                 return ritz, count
+            before = ritz.lam
         if count >= max_products:
             break
+    if worst <= tol:
+        return ritz, count
     raise NotConvergedError(f"residual {worst:.2g} is above tol = {tol:.2g} after {count} products")
 
 

@@ -1,0 +1,225 @@
+"""Jacobian: products, matrix, eigenvectors and estimates against matrices formed by autograd."""
+
+import pytest
+import torch
+
+from gahb_core import jacobian as jac
+from gahb_core.bases import make_dct
+from gahb_core.denoisers import gaussian_denoiser, residual_denoiser
+from gahb_core.networks import BFCNN, UNet, fold_norm
+
+SHAPE = (1, 16, 16)
+
+
+def make_net(kind="unet", blocks=2, base=8):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = UNet(blocks, base) if kind == "unet" else BFCNN(6, 12)
+        for p in net.parameters():
+            p.data = torch.randn_like(p) * 1.3 * (2 / p[0].numel()) ** 0.5 if p.ndim == 4 else p
+    return fold_norm(net).double()
+
+
+def make_image(size=16, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(1, 1, size, size, generator=generator, dtype=dtype)
+
+
+def by_autograd(f, y, **kwargs):
+    return torch.autograd.functional.jacobian(lambda v: f(v, **kwargs), y).reshape(
+        y.numel(), y.numel()
+    )
+
+
+def vectors(num=5, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(num, *SHAPE, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module", params=["unet", "bfcnn"])
+def net(request):
+    return residual_denoiser(make_net(request.param))
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A denoiser whose Jacobian is a given matrix, far from symmetric."""
+    generator = torch.Generator().manual_seed(3)
+    J = torch.randn(256, 256, generator=generator, dtype=torch.float64) / 16
+    return J, lambda y, sigma=None: (y.flatten(1) @ J.to(y).T).reshape(y.shape)
+
+
+@pytest.mark.parametrize("block", [3, 64])
+def test_dense_and_products_are_those_of_autograd(net, block):
+    y, v = make_image(), vectors()
+    J = by_autograd(net, y)
+    torch.testing.assert_close(jac.dense(net, y, block=block), J, rtol=0, atol=1e-12)
+    forward = (v.flatten(1) @ J.T).reshape(v.shape)
+    torch.testing.assert_close(jac.jvp(net, y, v, block=block), forward, rtol=0, atol=1e-11)
+    backward = (v.flatten(1) @ J).reshape(v.shape)
+    torch.testing.assert_close(jac.vjp(net, y, v, block=block), backward, rtol=0, atol=1e-11)
+
+
+def test_push_and_pull_are_adjoint_and_leave_no_graph(net):
+    products = jac.linearize(net, make_image())
+    u, v = vectors(seed=4), vectors(seed=5)
+    left = (u * products.push(v)).flatten(1).sum(1)
+    right = (products.pull(u) * v).flatten(1).sum(1)
+    torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
+    assert not products.push(v).requires_grad
+    assert not products.x_hat.requires_grad
+    assert all(p.requires_grad for p in net.net.parameters())
+    torch.testing.assert_close(products.x_hat, net(make_image())[0].detach())
+
+
+def test_no_vectors_give_no_products(net):
+    assert jac.jvp(net, make_image(), vectors(0)).shape == (0, *SHAPE)
+
+
+def test_exact_denoiser_of_a_gaussian_has_its_shrinkage_factors():
+    generator = torch.Generator().manual_seed(6)
+    variances = torch.rand(256, generator=generator, dtype=torch.float64)
+    basis = make_dct(16)
+    atoms = basis.synthesize(torch.eye(256, dtype=torch.float64)).flatten(1)
+    f = gaussian_denoiser(torch.zeros(SHAPE).double(), (atoms.T * variances) @ atoms)
+    lam = jac.top_eigenpairs(f, make_image(), 8, sigma=0.7, tol=1e-9).lam
+    expected = (variances / (variances + 0.49)).sort(descending=True).values[:8]
+    torch.testing.assert_close(lam, expected, rtol=0, atol=1e-9)
+
+
+def test_bias_free_net_is_its_jacobian(net):
+    assert jac.linearity_error(net, make_image()) < 1e-12
+    single = residual_denoiser(make_net().float())
+    assert jac.linearity_error(single, make_image(dtype=torch.float32)) < 1e-5
+
+
+def test_a_bias_is_seen():
+    assert jac.linearity_error(lambda y, sigma=None: y / 2 + 1, make_image()) > 0.1
+
+
+def test_filters_are_rows_of_the_jacobian(net):
+    y = make_image()
+    rows = jac.filters(net, y, [(0, 0), (5, 11)])
+    J = jac.dense(net, y)
+    torch.testing.assert_close(rows.flatten(1), J[[0, 5 * 16 + 11]], rtol=0, atol=1e-12)
+    estimate = (rows * y).flatten(1).sum(1)
+    torch.testing.assert_close(estimate, net(y)[0, 0, [0, 5], [0, 11]].detach())
+
+
+def test_decomposition_rebuilds_the_symmetric_part(linear):
+    J, _ = linear
+    spectrum = jac.decompose(J, SHAPE)
+    e = spectrum.atoms.flatten(1)
+    torch.testing.assert_close((e.T * spectrum.lam) @ e, (J + J.T) / 2, rtol=0, atol=1e-11)
+    assert (spectrum.lam.diff() <= 0).all()
+    assert (spectrum.residuals < 1e-11).all()
+    singular = jac.svd(J, SHAPE)
+    rebuilt = (singular.u.flatten(1).T * singular.s) @ singular.v.flatten(1)
+    torch.testing.assert_close(rebuilt, J, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("block", [1, 5, 8])
+def test_top_eigenpairs_are_those_of_the_matrix(net, block):
+    y = make_image()
+    full = jac.decompose(jac.dense(net, y), SHAPE)
+    top = jac.top_eigenpairs(net, y, 12, tol=1e-7, block=block)
+    torch.testing.assert_close(top.lam, full.lam[:12], rtol=0, atol=1e-10)
+    e = top.atoms.flatten(1)
+    torch.testing.assert_close(e @ e.T, torch.eye(12).double(), rtol=0, atol=1e-10)
+    S = jac.symmetric_part(by_autograd(net, y))
+    residuals = (e @ S - top.lam[:, None] * e).norm(dim=1)
+    torch.testing.assert_close(top.residuals, residuals, rtol=0, atol=1e-10)
+    assert (top.residuals <= 1e-7).all()
+
+
+def test_top_eigenpairs_restart_when_the_space_is_full():
+    """Bulk of 900 close eigenvalues and a few products kept: the restarts must carry it."""
+    lam = torch.cat([torch.linspace(1, 0.99, 20), torch.linspace(0.98, 0, 880)]).double()
+    f = lambda y, sigma=None: y * lam.reshape(30, 30)  # noqa: E731
+    top = jac.top_eigenpairs(f, make_image(30), 6, tol=1e-6, block=2)
+    torch.testing.assert_close(top.lam, lam[:6], rtol=0, atol=1e-9)
+    assert 2 * 6 < top.num_products < 900
+
+
+def test_unet_at_32_agrees_with_the_dense_decomposition():
+    f, y = residual_denoiser(make_net(blocks=3, base=8).float()), make_image(32, torch.float32)
+    full = jac.decompose(jac.dense(f, y, block=128).double(), (1, 32, 32))
+    top = jac.top_eigenpairs(f, y, 20, tol=1e-3 * full.lam[0].item())
+    torch.testing.assert_close(
+        top.lam.double() / full.lam[0], full.lam[:20] / full.lam[0], rtol=0, atol=1e-4
+    )
+
+
+def test_all_eigenpairs_of_a_small_image():
+    lam = torch.arange(16).double()
+    top = jac.top_eigenpairs(lambda y, sigma=None: y * lam.reshape(4, 4), make_image(4), 16)
+    torch.testing.assert_close(top.lam, lam.flip(0), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rank", [0, 5, 30])
+def test_repeated_eigenvalues_are_all_found(rank):
+    keep = (torch.arange(64) < rank).double().reshape(8, 8)
+    top = jac.top_eigenpairs(lambda y, sigma=None: y * keep, make_image(8), 20, tol=1e-8)
+    expected = (torch.arange(20) < rank).double()
+    torch.testing.assert_close(top.lam, expected, rtol=0, atol=1e-10)
+
+
+def test_estimates_lie_within_their_errors(linear):
+    J, f = linear
+    y = make_image()
+    for estimate, exact in [
+        (jac.estimate_trace(f, y, num=400), J.trace()),
+        (jac.estimate_sum_sq(f, y, num=400), J.square().sum()),
+        (jac.estimate_asymmetry(f, y, num=400), jac.asymmetry(J)),
+    ]:
+        assert abs(estimate.value - exact) < 4 * estimate.standard_error
+    few, many = (jac.estimate_trace(f, y, num=n).standard_error for n in (100, 1600))
+    assert few / many == pytest.approx(4, rel=0.25)
+
+
+def test_asymmetry_and_alignment_of_known_matrices():
+    turn = torch.tensor([[0.0, -1], [1, 0]]).double()
+    assert jac.asymmetry(torch.eye(3)) == 0
+    assert jac.asymmetry(turn) == pytest.approx(2)
+    assert jac.mean_uv(torch.diag(torch.tensor([2.0, 1, 0.1]))) == pytest.approx(1)
+    assert jac.mean_uv(turn) == pytest.approx(0)
+    assert jac.mean_uv(torch.diag(torch.tensor([2.0, 1, -0.7])), 3) == pytest.approx(1)
+    exact = jac.estimate_asymmetry(lambda y, sigma=None: y / 2, make_image())
+    assert exact.value == 0
+
+
+def test_random_state_and_arguments_are_left_alone(net):
+    y = make_image()
+    before, state = y.clone(), torch.get_rng_state()
+    jac.top_eigenpairs(net, y, 3)
+    jac.estimate_trace(net, y, num=4)
+    assert torch.equal(y, before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_bad_input_is_named(linear):
+    J, f = linear
+    with pytest.raises(ValueError, match=r"y must be one noisy image \(1, C, H, W\), not \(2, 1"):
+        jac.dense(f, torch.zeros(2, *SHAPE))
+    with pytest.raises(
+        ValueError, match=r"v must be of shape \(K, 1, 16, 16\), not \(1, 1, 8, 8\)"
+    ):
+        jac.jvp(f, make_image(), torch.zeros(1, 1, 8, 8))
+    with pytest.raises(ValueError, match="block must be at least 1, not 0"):
+        jac.linearize(f, make_image(), block=0)
+    with pytest.raises(ValueError, match=r"pixels must lie within \(16, 16\), not \(16, 0\)"):
+        jac.filters(f, make_image(), [(16, 0)])
+    with pytest.raises(ValueError, match="num must lie in 1 … 256, not 0"):
+        jac.top_eigenpairs(f, make_image(), 0)
+    with pytest.raises(ValueError, match="tol must be positive, not 0"):
+        jac.top_eigenpairs(f, make_image(), 2, tol=0)
+    with pytest.raises(ValueError, match="num must be at least 2, not 1"):
+        jac.estimate_trace(f, make_image(), num=1)
+    with pytest.raises(ValueError, match=r"J must be a square matrix, not of shape \(2, 3\)"):
+        jac.symmetric_part(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"shape must have 256 elements, not be \(1, 2, 2\)"):
+        jac.decompose(J, (1, 2, 2))
+    with pytest.raises(ValueError, match="num must lie in 1 … 256, not 300"):
+        jac.mean_uv(J, 300)
+    with pytest.raises(jac.NotConvergedError, match="above tol = 1e-10 after 32 products"):
+        jac.top_eigenpairs(f, make_image(), 20, tol=1e-10, max_products=32)
