@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ipywidgets
@@ -15,15 +15,22 @@ def in_page() -> bool:
     return bool(os.environ.get("GAHB_PAGE"))
 
 
-def slider_over(label: str, options: list[Any], index: int) -> ipywidgets.SelectionSlider:
-    """Return the slider of one control, at its index-th option."""
+def slider_over(
+    label: str, options: list[Any], index: int, label_width: int
+) -> ipywidgets.SelectionSlider:
+    """Return the slider of one control, at its index-th option, its label that many digits wide."""
     return ipywidgets.SelectionSlider(
         description=label,
         options=options,
         index=index,
-        style={"description_width": "initial"},
-        layout={"width": "32rem", "max_width": "100%"},
+        style={"description_width": f"{label_width}ch"},
+        layout={"width": "30rem", "max_width": "100%"},
     )
+
+
+def label_width(labels: Iterable[str]) -> int:
+    """Return the width, in digits, that holds the longest label, so that the sliders line up."""
+    return max(map(len, labels)) + 2
 
 
 def caption_below(caption: str | None) -> list[ipywidgets.HTMLMath]:

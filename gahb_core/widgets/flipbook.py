@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from gahb_core.widgets.controls import Control, caption_below, explorer, slider_over
+from gahb_core.widgets.controls import Control, caption_below, explorer, label_width, slider_over
 from gahb_core.widgets.pictures import picture_html
 
 MAX_BYTES = 1_500_000
@@ -122,7 +122,8 @@ def explore_flipbook(
         ipywidgets.HTML(picture_html(frame, text, width, levels), layout=layout)
         for frame, text in zip(flat, _alts(alt, checked), strict=True)
     ]
-    sliders = [slider_over(*control, i) for control, i in zip(checked, indices, strict=True)]
+    room = label_width(label for label, _ in checked)
+    sliders = [slider_over(*control, i, room) for control, i in zip(checked, indices, strict=True)]
     if len(sliders) == 2:
         num = len(checked[1][1])
         rows = [pages[i : i + num] for i in range(0, len(pages), num)]

@@ -7,7 +7,14 @@ from typing import Any
 
 import ipywidgets
 
-from gahb_core.widgets.controls import Control, caption_below, explorer, in_page, slider_over
+from gahb_core.widgets.controls import (
+    Control,
+    caption_below,
+    explorer,
+    in_page,
+    label_width,
+    slider_over,
+)
 from gahb_core.widgets.pictures import picture_html
 
 NEEDS_KERNEL = "This figure needs a running kernel: open this chapter in JupyterLab to move it."
@@ -76,7 +83,7 @@ def explore_live(
         said = ", ".join(f"{controls[name][0]} = {value}" for name, value in values.items())
         return picture_html(render(**values), f"{alt}; {said}", width, levels)
 
-    note = ipywidgets.HTML(f"<em>{NEEDS_KERNEL}</em>")
+    note = ipywidgets.HTML(f'<div class="gahb-note"><em>{NEEDS_KERNEL}</em></div>')
     if in_page():
         return explorer([ipywidgets.HTML(draw()), note, *caption_below(caption)])
     live = _Live(draw, wait)
@@ -98,6 +105,7 @@ def _live_sliders(
     if unknown := set(initial) - set(controls):
         raise ValueError(f"initial must name controls among {list(controls)}, not {unknown}")
     sliders = {}
+    room = label_width(label for label, _ in controls.values())
     for name, (label, values) in controls.items():
         values = list(values)
         start = initial.get(name, values[0] if values else None)
@@ -105,5 +113,5 @@ def _live_sliders(
             raise ValueError(
                 f"controls: {name!r} needs two or more values with {start!r} among them"
             )
-        sliders[name] = slider_over(label, [(str(v), v) for v in values], values.index(start))
+        sliders[name] = slider_over(label, [(str(v), v) for v in values], values.index(start), room)
     return sliders

@@ -7,13 +7,14 @@
       "@jupyter-widgets/html-manager/dist/libembed-amd": here + "embed-amd",
     },
   });
-  // The labels of ipywidgets call MathJax 2's queue; MathJax 3 typesets through a promise.
-  window.MathJax = window.MathJax || {};
-  window.MathJax.Hub = {
-    Queue: function (call) {
-      const element = call[2];
-      const ready = window.MathJax.startup && window.MathJax.startup.promise;
-      if (ready) ready.then(() => window.MathJax.typesetPromise([element]));
-    },
-  };
 })();
+
+// The labels of ipywidgets call MathJax 2's queue; MathJax 3, which has replaced window.MathJax by now
+// (it is deferred, and the widgets wait for the load event), typesets through a promise.
+document.addEventListener("DOMContentLoaded", () => {
+  const mathjax = window.MathJax;
+  if (!mathjax) return;
+  mathjax.Hub = {
+    Queue: ([, , element]) => mathjax.startup.promise.then(() => mathjax.typesetPromise([element])),
+  };
+});

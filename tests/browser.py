@@ -1,0 +1,142 @@
+"""What the tests of pages need: a server, a browser, and the questions asked of each page."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+OWN_SCHEMES = ("data:", "blob:", "about:")
+# the nearest figure around a slider, and the pictures of it that can be seen
+VISIBLE_PICTURES = """handle => {
+    const box = handle.closest('.gahb-explore, .cell_output');
+    const seen = [...box.querySelectorAll('img')].filter(img => img.offsetParent !== null);
+    return seen.map(img => img.src).join(' ');
+}"""
+UNNAMED = """() => [...document.images]
+    .filter(img => !img.alt.trim() || /\\.(png|svg|jpe?g)$/.test(img.alt))
+    .map(img => img.outerHTML.slice(0, 120))"""
+# words of figures whose colour is too near that of their ground (WCAG contrast below 4.5)
+FAINT = """() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgba = colour => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const luminance = c => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+    const ground = element => {
+        const own = rgba(getComputedStyle(element).backgroundColor);
+        return own[3] || !element.parentElement ? own : ground(element.parentElement);
+    };
+    const words = document.querySelectorAll(
+        '.widget-label, .widget-readout, .gahb-caption, .gahb-note, .cell_output :is(pre, p)');
+    return [...words].filter(e => e.offsetParent && e.textContent.trim()).map(element => {
+        const pair = [rgba(getComputedStyle(element).color), ground(element)].map(luminance);
+        const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+        return contrast < 4.5 ? `${element.textContent.slice(0, 40)} (${contrast.toFixed(1)})` : '';
+    }).filter(Boolean);
+}"""
+
+
+def find_chromium() -> str | None:
+    """Return the path of a Chromium (GAHB_CHROMIUM, or one on the PATH), or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("GAHB_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        """Keep the requests out of the test's output."""
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Yield the address of a server of `folder` on this machine only."""
+    handler = partial(_QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def open_page(browser, origin: str, path: str, theme: str):
+    """Yield (page, complaints): a loaded page, and all that it did wrong so far, in words."""
+    complaints: list[str] = []
+    with browser.new_context(color_scheme=theme, reduced_motion="reduce") as context:
+        page = context.new_page()
+
+        def on_route(route) -> None:
+            url = route.request.url
+            if url.startswith((origin, *OWN_SCHEMES)):
+                route.continue_()
+            else:
+                complaints.append(f"asks another origin for {url}")
+                route.abort()
+
+        page.route("**/*", on_route)
+        page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
+        page.on(
+            "console",
+            lambda said: said.type == "error" and complaints.append(f"console: {said.text}"),
+        )
+        page.goto(origin + path, wait_until="networkidle")
+        yield page, complaints
+
+
+def slider_handles(page) -> list:
+    """Return the handles of the page's widgets, once these are drawn."""
+    if page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
+        page.wait_for_selector(".jupyter-widgets", state="attached", timeout=20_000)
+        page.wait_for_timeout(300)
+    return [h for h in page.locator("[role=slider]").element_handles() if h.is_visible()]
+
+
+def drive(page, handle) -> list[str]:
+    """Return what is wrong with one slider: its name, or a picture that an arrow key leaves."""
+    label = handle.get_attribute("aria-label")
+    complaints = [] if label else ["a slider has no aria-label"]
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    before = handle.evaluate(VISIBLE_PICTURES)
+    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    for key in ("ArrowLeft", "ArrowRight") if at_end else ("ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+        after = handle.evaluate(VISIBLE_PICTURES)
+        if before == after:
+            complaints.append(f"slider {label!r}: {key} leaves the picture as it was")
+        before = after
+    return complaints
+
+
+def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
+    """Return all that is wrong with one page in one theme; an empty list is a good page."""
+    with open_page(browser, origin, path, theme) as (page, complaints):
+        for handle in slider_handles(page):
+            complaints += drive(page, handle)
+        complaints += [f"no alt text (see show_figure): {img}" for img in page.evaluate(UNNAMED)]
+        complaints += [f"hard to read: {text}" for text in page.evaluate(FAINT)]
+        if page.evaluate("document.documentElement.dataset.theme ?? null") not in (None, theme):
+            complaints.append(f"the page does not follow the {theme} theme")
+        return complaints
