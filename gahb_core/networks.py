@@ -185,8 +185,9 @@ def receptive_field(net: UNet | BFCNN) -> int:
     """Return the side, in pixels, of the widest window of y that can reach one output pixel.
 
     Follows an interval of rows from the output back to the input, and takes the widest over the
-    phases of the output pixel relative to the pooling grid: 18, 44, 92 and 188 for UNets of 1, 2,
-    3 and 4 blocks, 43 for the BF-CNN of 21 layers.
+    phases of the output pixel relative to the pooling grid: 18, 44, 100 and 204 for UNets of 1 to
+    4 blocks (92 and 188 for 3 and 4 at the phases that see least, the figures of paper (a)'s
+    architectures), 43 for the BF-CNN of 21 layers.
     """
     if isinstance(net, BFCNN):
         return 1 + sum(c.kernel_size[0] - 1 for c in net.conv_layers)

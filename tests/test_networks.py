@@ -1,0 +1,156 @@
+import pytest
+import torch
+from torch import nn
+
+from gahb_core.networks import (
+    BFCNN,
+    SPATIAL_LAYERS,
+    BiasFreeNorm,
+    UNet,
+    fold_norm,
+    initialize,
+    num_parameters,
+    receptive_field,
+)
+
+NETS = {
+    "unet": lambda: UNet(2, base=4),
+    "unet by widths": lambda: UNet(3, channels=(4, 6, 6, 8)),
+    "bfcnn": lambda: BFCNN(6, 8),
+    "bfcnn 9x9": lambda: BFCNN(21, 8, spatial_layers=SPATIAL_LAYERS[9]),
+}
+
+
+def _trained_looking(make, dtype=torch.float64):
+    """A network none of whose parts is at its starting value, in evaluation mode."""
+    net = initialize(make(), seed=1).to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, BiasFreeNorm):
+                module.gammas.uniform_(0.5, 1.5, generator=generator)
+                module.running_sd.uniform_(0.5, 1.5, generator=generator)
+            if isinstance(module, nn.Conv2d) and not module.weight.any():
+                module.weight.normal_(std=0.2, generator=generator)
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("net", "number"),
+    [
+        (lambda: UNet(1), 366_080),
+        (lambda: UNet(2), 1_825_024),
+        (lambda: UNet(3), 7_659_264),
+        (lambda: UNet(4), 30_993_152),
+        (lambda: BFCNN(21), 702_784),
+        (lambda: BFCNN(20), 665_856),
+        *[
+            (
+                lambda rf=rf: BFCNN(
+                    21, channels_in=4, channels_out=3, spatial_layers=SPATIAL_LAYERS[rf]
+                ),
+                n,
+            )
+            for rf, n in ((5, 83_072), (9, 148_608), (13, 214_144), (23, 377_984), (43, 705_664))
+        ],
+    ],
+)
+def test_parameters_are_those_of_the_papers(net, number):
+    assert num_parameters(net()) == number
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_homogeneous_of_degree_one(name):
+    net = _trained_looking(NETS[name])
+    y = torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    for a in (0.3, 7.0):
+        torch.testing.assert_close(net(a * y), a * net(y), rtol=1e-10, atol=1e-10)
+    assert net(y).abs().max() > 1e-3  # nothing above was zero
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_output_is_the_jacobian_times_the_input(name):
+    net = _trained_looking(NETS[name])
+    y = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    value, product = torch.func.jvp(net, (y,), (y,))
+    torch.testing.assert_close(product, value, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_folding_keeps_the_function_and_the_network(name):
+    net = _trained_looking(NETS[name])
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    y = torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    folded = fold_norm(net)
+    torch.testing.assert_close(folded(y), net(y), rtol=1e-10, atol=1e-10)
+    assert not any(isinstance(m, BiasFreeNorm) for m in folded.modules())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_norm_follows_its_definition_in_both_modes():
+    norm = BiasFreeNorm(3).double()
+    norm.gammas.data = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64).reshape(1, 3, 1, 1)
+    x = torch.randn(4, 3, 5, 5, dtype=torch.float64) + 7  # the mean is not removed
+    sd = (x.var(dim=(0, 2, 3), unbiased=False) + 1e-5).sqrt().reshape(1, 3, 1, 1)
+    torch.testing.assert_close(norm(x), x / sd * norm.gammas)
+    torch.testing.assert_close(norm.running_sd, 0.9 + 0.1 * sd)
+    norm.eval()
+    torch.testing.assert_close(norm(x), x / norm.running_sd * norm.gammas)
+
+
+def _reach(net, size, pixel):
+    """Side of the smallest window of y that moves the output at row and column `pixel`."""
+    y = torch.rand(1, 1, size, size, dtype=torch.float64, requires_grad=True)
+    net(y)[0, 0, pixel, pixel].backward()
+    rows = y.grad[0, 0].abs().sum(1).nonzero().ravel()
+    return int(rows.max() - rows.min() + 1)
+
+
+def _all_positive(make):
+    """With positive weights and inputs no ReLU is off and nothing cancels."""
+    net = make().double().eval()
+    for p in net.parameters():
+        p.data = torch.full_like(p, 0.3)
+    return net
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2, 3])
+def test_receptive_field_of_the_unet_by_perturbation(num_blocks):
+    net = _all_positive(lambda: UNet(num_blocks, base=1))
+    step, size = 2**num_blocks, 40 * 2**num_blocks
+    found = max(_reach(net, size, size // 2 + phase) for phase in range(step))
+    assert found == receptive_field(net)
+
+
+@pytest.mark.parametrize("field", SPATIAL_LAYERS)
+def test_receptive_field_of_the_bfcnn_by_perturbation(field):
+    net = _all_positive(lambda: BFCNN(21, 1, spatial_layers=SPATIAL_LAYERS[field]))
+    assert _reach(net, 64, 32) == receptive_field(net) == field
+
+
+def test_receptive_fields_of_the_papers_that_every_phase_agrees_on():
+    assert [receptive_field(UNet(b, base=1)) for b in (1, 2)] == [18, 44]
+    assert receptive_field(BFCNN(20, 1)) == 41
+
+
+def test_initial_weights_come_from_the_seed_and_start_at_no_noise():
+    first, second, other = (initialize(UNet(2, base=4), seed=s) for s in (0, 0, 1))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
+    assert not torch.equal(first.encoder[0][0].weight, other.encoder[0][0].weight)
+    assert not first.eval()(torch.rand(1, 1, 8, 8)).any()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: UNet(0), "num_blocks must be at least 1, not 0"),
+        (lambda: UNet(2, channels=(4, 8)), "channels must have num_blocks"),
+        (lambda: BFCNN(6, 8, spatial_layers=(5,)), "spatial_layers must lie in"),
+        (lambda: UNet(2, base=2)(torch.zeros(1, 1, 10, 12)), "height and width divisible by 4"),
+    ],
+)
+def test_wrong_arguments_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

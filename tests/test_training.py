@@ -1,0 +1,176 @@
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gahb_core.images import open_images
+from gahb_core.networks import BiasFreeNorm
+from gahb_core.noise import SigmaLaw
+from gahb_core.recipes import RECIPES, Recipe, as_in_papers, find_recipe, fingerprint, make_network
+from gahb_core.training import batch_indices, estimate_norms, learning_rate, make_batch, train
+
+SMALL = Recipe(
+    "small",
+    "fashion",
+    num=64,
+    channels=(4, 8),
+    batch_size=8,
+    num_steps=60,
+    ema=0.9,
+    freeze_norm=0.7,
+)
+
+# A process that trains SMALL and saves after every step: killed anywhere, it must go on unharmed.
+PROGRAM = """
+import sys, torch
+from pathlib import Path
+from tests.test_training import SMALL
+from gahb_core.training import train
+torch.set_num_threads(1)
+for progress in train(SMALL, Path(sys.argv[1]), save_seconds=0):
+    pass
+torch.save(progress.net.state_dict(), sys.argv[2])
+"""
+
+
+def _drain(recipe, path=None):
+    *_, last = train(recipe, path)
+    return last
+
+
+@pytest.fixture
+def one_thread():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
+    unbroken = _drain(SMALL).net.state_dict()
+    state, result = tmp_path / "state", tmp_path / "net.pt"
+    command = [sys.executable, "-c", PROGRAM, str(state), str(result)]
+    moments, kills = random.Random(0), 0
+    while not result.exists():
+        process = subprocess.Popen(command)
+        while kills < 5 and process.poll() is None and not state.exists():
+            time.sleep(0.01)  # imports take seconds; the kill is to hit the training
+        try:
+            process.wait(timeout=moments.uniform(0.0, 0.4) if kills < 5 else 120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            state.with_name("kept").write_bytes(state.read_bytes())
+        assert process.returncode in (0, -signal.SIGKILL)
+    resumed = torch.load(result, weights_only=True)
+    assert kills >= 1
+    assert resumed.keys() == unbroken.keys()
+    assert all(torch.equal(resumed[k], unbroken[k]) for k in unbroken)
+
+
+def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, one_thread):
+    recipe = replace(SMALL, num_steps=230)
+    for _ in range(3):
+        progress = next(train(recipe, tmp_path / "state", save_seconds=0))
+    assert not progress.done
+    resumed, unbroken = _drain(recipe, tmp_path / "state"), _drain(recipe)
+    pairs = zip(resumed.net.state_dict().values(), unbroken.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert [c[:2] for c in resumed.curve] == [c[:2] for c in unbroken.curve]
+
+
+def test_state_of_another_recipe_is_refused(tmp_path):
+    _drain(replace(SMALL, num_steps=2), tmp_path / "state")
+    with pytest.raises(ValueError, match="of another recipe than 'small'"):
+        _drain(SMALL, tmp_path / "state")
+
+
+def test_every_image_comes_once_an_epoch_and_the_order_changes():
+    seen = torch.cat([batch_indices(step, 8, 20, seed=0) for step in range(5)])  # two epochs
+    assert sorted(seen[:20].tolist()) == list(range(20))
+    assert sorted(seen[20:].tolist()) == list(range(20))
+    assert seen[:20].tolist() != seen[20:].tolist()
+    assert batch_indices(3, 4, None, seed=0).tolist() == [12, 13, 14, 15]
+    assert batch_indices(0, 5, 1, seed=0).tolist() == [0] * 5
+
+
+def test_a_batch_is_images_plus_the_noise_it_tells():
+    images = open_images("fashion", "A", 64)
+    y, noise, sigma = make_batch(SMALL, images, step=3)
+    x = images.take(batch_indices(3, 8, 64, 0))
+    torch.testing.assert_close(y - noise, x, atol=1e-6, rtol=0)
+    spread = noise.flatten(1).std(1) / sigma
+    torch.testing.assert_close(spread, torch.ones(8), atol=0.1, rtol=0)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    recipe = replace(SMALL, num_steps=1000, learning_rate=1.0)
+    rates = [learning_rate(recipe, s) for s in range(1000)]
+    assert rates[0] == pytest.approx(0.05)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates[-1] < 1e-4
+    halving = as_in_papers(recipe)
+    assert learning_rate(halving, 0) == 1e-3
+    assert learning_rate(halving, 999) == pytest.approx(1e-3 / 2**9)
+
+
+def test_training_teaches(one_thread):
+    progress = _drain(replace(SMALL, num_steps=400, ema=0.0))
+    first, last = progress.curve[0][1], progress.curve[-1][1]
+    assert last < 0.5 * first
+
+
+def test_estimated_norms_are_those_of_the_data():
+    images = open_images("fashion", "A", 64)
+    net = make_network(SMALL)
+    estimate_norms(net, SMALL, images, num_batches=1)
+    norm = next(m for m in net.modules() if isinstance(m, BiasFreeNorm))
+    y, _, _ = make_batch(SMALL, images, SMALL.num_steps)
+    block = net.encoder[0]
+    with torch.no_grad():
+        inside = block[2](torch.relu(block[0](y)))
+    expected = (inside.var(dim=(0, 2, 3), unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(norm.running_sd.ravel(), expected)
+    assert norm.momentum == 0.1
+    assert not net.training
+
+
+def test_a_diverging_loss_is_reported(one_thread):
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        _drain(replace(SMALL, learning_rate=1e30, num_steps=100))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "sgd"}, "optimizer must be"),
+        ({"schedule": "linear"}, "schedule must be"),
+        ({"architecture": "vit"}, "architecture must be"),
+    ],
+)
+def test_wrong_recipes_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        _drain(replace(SMALL, **change))
+
+
+def test_recipes_are_found_by_name_and_told_apart():
+    recipe = find_recipe("fashion/N=10000/A")
+    assert recipe == RECIPES["laptop"]["fashion/N=10000/A"]
+    other = replace(recipe, law=SigmaLaw("log", 0.01, 1.0))
+    assert fingerprint(recipe) != fingerprint(other)
+    assert fingerprint(recipe) == fingerprint(replace(recipe, expected={"psnr_out.20": 30.0}))
+    with pytest.raises(ValueError, match="name must be a recipe of 'laptop'"):
+        find_recipe("cats")
+    with pytest.raises(ValueError, match="profile must be one of"):
+        find_recipe("cats", "desktop")
+
+
+def test_a_and_b_share_weights_and_no_image():
+    a, b = (find_recipe(f"fashion/N=10000/{s}") for s in "AB")
+    assert a == replace(b, name=a.name, split="A")
