@@ -18,7 +18,7 @@ from gahb_core.pages import (
 )
 from gahb_core.pages.jobs import EXECUTORS
 
-USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
 PROFILES = ("laptop", "paper", "smoke")
 
 
@@ -31,45 +31,55 @@ def _address(index: Path) -> str:
 
 
 def show_recipes(args: argparse.Namespace) -> int:
-    """Print the table of named recipes of a profile, each shipped, trained or missing."""
+    """Print the table of named recipes of a profile, each trained, unfinished or missing."""
     from gahb_core import checkpoints, recipes  # here: torch takes seconds to load
 
     table = recipes.RECIPES[args.profile]
-    width = max([len(name) for name in table], default=4)
+    width = max(map(len, table), default=4)
     for name, recipe in table.items():
         status = checkpoints.find_status(name, args.profile)
-        print(f"{name:{width}}  {status:8}  {recipe.architecture}, {recipe.num_steps} steps")
+        images = "endless" if recipe.num is None else recipe.num
+        what = f"{recipe.architecture} {recipe.size}×{recipe.size}, {images} images"
+        print(f"{name:{width}}  {status:10}  {what}, {recipe.num_steps} steps")
     return 0
 
 
-def _choose_recipes(names: list[str], profile: str, every: bool) -> list[str]:
-    """Return the recipes to train: those named, or with --all those that are missing."""
+def _choose_recipes(args: argparse.Namespace) -> list[str]:
+    """Return the recipes to train: those named or, with --all, of the profile, if not done."""
     from gahb_core import checkpoints, recipes
 
-    table = recipes.RECIPES[profile]
-    unknown = [name for name in names if name not in table]
-    if unknown:
-        raise ValueError(
-            f"no recipe {unknown[0]!r} in profile {profile}; known: {', '.join(table)}"
-        )
-    if bool(names) == every:
+    if bool(args.names) == args.all:
         raise ValueError("name the recipes to train, or give --all (`gahb recipes` lists them)")
-    missing = (name for name in table if checkpoints.find_status(name, profile) == "missing")
-    return names or list(missing)
+    names = args.names or list(recipes.RECIPES[args.profile])
+    for name in names:
+        recipes.find_recipe(name, args.profile)  # refuses a name that is not known
+    status = {name: checkpoints.find_status(name, args.profile) for name in names}
+    done = [name for name in names if status[name] == "trained" and not args.force]
+    for name in done:
+        print(f"{name}: already trained (--force trains it again)")
+    return [name for name in names if name not in done]
 
 
-def train_recipe(name: str, profile: str) -> None:
+def _choose_device(device: str) -> str:
+    """Return `device`, where "auto" is a GPU if there is one."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def train_recipe(name: str, profile: str, device: str = "auto") -> None:
     """Train one recipe to its checkpoint, from its saved state where there is one."""
     from gahb_core import checkpoints
 
-    for progress in checkpoints.train(name, profile):
-        print(f"{name}: step {progress.step}/{progress.num_steps} loss {progress.loss:.4g} "
-              f"({progress.seconds:.0f} s)", flush=True)  # fmt: skip
+    for p in checkpoints.train(name, profile, _choose_device(device)):
+        done = f"step {p.step}/{p.num_steps}, loss {p.loss:.4g}, {p.seconds:.0f} s"
+        print(f"{name}: {done}", flush=True)
 
 
 def _train_here(names: list[str], args: argparse.Namespace) -> int:
     """Train several recipes, each in a process of its own; return 1 if one failed."""
     command = [sys.executable, "-m", "gahb_core.cli", "train", "--profile", args.profile]
+    command += ["--device", args.device, *(["--force"] if args.force else [])]
     commands = {name: [*command, name] for name in names}
     failed = []
     for event in run_processes(commands, args.jobs, {"PYTHONUNBUFFERED": "1", **os.environ}):
@@ -88,7 +98,7 @@ def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
     if args.partition:
         options["slurm_partition"] = args.partition
     folder = _places(args).build / "jobs"
-    arguments = [(name, args.profile) for name in names]
+    arguments = [(name, args.profile, args.device) for name in names]
     jobs = submit_jobs(train_recipe, arguments, folder, args.executor, **options)
     errors = {name: job.exception() for name, job in zip(names, jobs, strict=True)}
     for name, error in errors.items():
@@ -98,13 +108,13 @@ def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Train recipes to checkpoints: here, or as a job array."""
-    names = _choose_recipes(args.names, args.profile, args.all)
-    if args.executor != "local":
+    names = _choose_recipes(args)
+    if names and args.executor != "local":
         return _train_cluster(names, args)
     if len(names) > 1:
         return _train_here(names, args)
     for name in names:
-        train_recipe(name, args.profile)
+        train_recipe(name, args.profile, args.device)
     return 0
 
 
@@ -164,7 +174,9 @@ def make_parser() -> argparse.ArgumentParser:
     add(show_recipes, "recipes")
     option = add(train)
     option("names", nargs="*", metavar="NAME")
-    option("--all", action="store_true", help="every recipe that is missing")
+    option("--all", action="store_true", help="every recipe of the profile")
+    option("--force", action="store_true", help="also what is trained already")
+    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
     option("--jobs", type=_count, default=1, help="how many at once")
     option("--executor", choices=EXECUTORS, default="local")
     option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")

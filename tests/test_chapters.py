@@ -12,7 +12,7 @@ pytestmark = pytest.mark.pages
 
 PAGES = {page.name: page for page in load_pages(ROOT)}
 
-# page, figure, and the range it must lie in at the laptop's scale (a dict or list: every number in it)
+# page, figure, and its range at the laptop's scale (of every number, for a dict or a list)
 RANGES: list[tuple[str, str, float, float]] = []
 
 

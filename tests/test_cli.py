@@ -1,7 +1,9 @@
 """The command line: its exit codes and its one-line errors."""
 
+import gc
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -32,7 +34,7 @@ def test_a_failed_page_is_exit_code_one(project, capfd):
         (["run", "nowhere"], "gahb: page 'nowhere' must be one of: a_one, a_five"),
         (["serve"], "gahb: the book has not been built yet: run `make book`"),
         (["train"], "gahb: name the recipes to train, or give --all"),
-        (["train", "nothing"], "gahb: no recipe 'nothing' in profile laptop; known: "),
+        (["train", "nothing"], "gahb: name must be a recipe of 'laptop' (fashion"),
         (["fetch", "nothing"], "gahb: "),
     ],
 )
@@ -70,4 +72,32 @@ def test_recipes_are_listed(capsys):
     assert cli.main(["recipes", "--profile", "smoke"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines
-    assert all(line.split()[1] in ("shipped", "trained", "missing") for line in lines)
+    assert all(line.split()[1] in ("shipped", "unfinished", "missing") for line in lines)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd, jobs):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+    names = ["c_alpha/alpha=1", "c_alpha/alpha=2"][: int(jobs)]
+    words = ["train", *names, "--profile", "smoke", "--jobs", jobs, "--device", "cpu"]
+    assert cli.main(words) == 0
+    printed = capfd.readouterr().out
+    for name in names:
+        assert f"{name}: step 40/40" in printed
+        assert (tmp_path / "smoke" / f"{name}.safetensors").is_file()
+        assert not (tmp_path / "smoke" / f"{name}.state").exists()
+    assert cli.main(words) == 0
+    assert f"{names[0]}: already trained" in capfd.readouterr().out
+
+
+def test_training_as_a_job_array(project, monkeypatch, capfd):
+    """Through submitit on this machine; "slurm" differs in the cluster's name alone."""
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(project / "weights"))
+    monkeypatch.setattr(cli, "EXECUTORS", ("local", "slurm", "debug"))
+    words = ["train", "c_alpha/alpha=1", "--profile", "smoke", "--device", "cpu"]
+    args = cli.make_parser().parse_args(["--root", str(project), *words, "--executor", "debug"])
+    with warnings.catch_warnings():  # the debug executor leaves its log files open
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert cli.train(args) == 0
+        gc.collect()
+    assert "c_alpha/alpha=1: trained" in capfd.readouterr().out

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,11 +152,11 @@ def library_files(root: Path) -> list[Path]:
 
 
 def checkpoint_files(name: str, places: Places) -> list[Path]:
-    """Return the files of a checkpoint (weights, card), or an empty list when it is missing."""
-    stem = places.root / "book" / "checkpoints" / places.profile / name
-    return sorted(
-        p for p in stem.parent.glob("*") if p.is_file() and p.name.startswith(stem.name + ".")
-    )
+    """Return the files of a checkpoint (weights and card), or an empty list if one is missing."""
+    base = os.environ.get("GAHB_CHECKPOINTS") or places.root / "book" / "checkpoints"
+    stem = Path(base).expanduser() / places.profile / name
+    files = [stem.with_name(stem.name + end) for end in (".safetensors", ".card.json")]
+    return files if all(path.is_file() for path in files) else []
 
 
 def fingerprint(page: Page, places: Places) -> str:
@@ -165,8 +166,8 @@ def fingerprint(page: Page, places: Places) -> str:
     checkpoints it needs and the recorded figures that it reads.
     """
     files = [page.notebook, *library_files(places.root)]
-    for name in page.checkpoints:
-        files += checkpoint_files(name, places)
+    for name in page.checkpoints if places.profile != "smoke" else ():
+        files += checkpoint_files(name, places)  # those of smoke follow from the library's source
     files += [p for p in map(places.results, page.results) if p.is_file()]
     settings = json.dumps([places.profile, page.parameters], sort_keys=True)
     return hashlib.sha256((settings + hash_files(files, places.root)).encode()).hexdigest()
