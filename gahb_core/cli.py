@@ -157,39 +157,45 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _add_train_options(option: Callable) -> None:
+    option("names", nargs="*", metavar="NAME")
+    option("--all", action="store_true", help="every recipe of the profile")
+    option("--force", action="store_true", help="also what is trained already")
+    option("--jobs", type=_count, default=1, help="how many at once")
+    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    option("--executor", choices=EXECUTORS, default="local")
+    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
+    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
+    option("--partition", help="partition of the cluster")
+
+
+def _add_run_options(option: Callable) -> None:
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
+    option("--force", action="store_true", help="also what is unchanged")
+    option("--executor", choices=EXECUTORS, default="local")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="gahb", description=__doc__)
     parser.add_argument("--root", type=Path, help="folder of the book (default: found from here)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(function: Callable, name: str | None = None, profile: bool = True) -> Callable:
+    def add(function: Callable, name: str, profile: bool = True) -> Callable:
         text = function.__doc__
-        command = commands.add_parser(name or function.__name__, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if profile:
             command.add_argument("--profile", choices=PROFILES, default="laptop")
         return command.add_argument
 
     add(show_recipes, "recipes")
-    option = add(train)
-    option("names", nargs="*", metavar="NAME")
-    option("--all", action="store_true", help="every recipe of the profile")
-    option("--force", action="store_true", help="also what is trained already")
-    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
-    option("--jobs", type=_count, default=1, help="how many at once")
-    option("--executor", choices=EXECUTORS, default="local")
-    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
-    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
-    option("--partition", help="partition of the cluster")
-    add(fetch, profile=False)("datasets", nargs="+", metavar="DATASET")
-    option = add(run)
-    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
-    option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
-    option("--force", action="store_true", help="also what is unchanged")
-    option("--executor", choices=EXECUTORS, default="local")
-    add(build)("--force", action="store_true", help="also when nothing changed")
-    add(serve)("--port", type=int, default=8000)
+    _add_train_options(add(train, "train"))
+    add(fetch, "fetch", profile=False)("datasets", nargs="+", metavar="DATASET")
+    _add_run_options(add(run, "run"))
+    add(build, "build")("--force", action="store_true", help="also when nothing changed")
+    add(serve, "serve")("--port", type=int, default=8000, help="0: any that is free")
     return parser
 
 
