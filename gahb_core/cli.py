@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gahb_core.pages import (
     Places,
@@ -92,14 +93,17 @@ def _train_here(names: list[str], args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _job_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return submitit's parameters of the cluster's options that are given."""
+    options = {"gpus_per_node": args.gpus, "slurm_partition": args.partition}
+    return {"timeout_min": args.minutes, **{k: v for k, v in options.items() if v}}
+
+
 def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
     """Submit one job a recipe and wait for them; return 1 if one failed."""
-    options = {"timeout_min": args.minutes, "gpus_per_node": args.gpus}
-    if args.partition:
-        options["slurm_partition"] = args.partition
     folder = _places(args).build / "jobs"
     arguments = [(name, args.profile, args.device) for name in names]
-    jobs = submit_jobs(train_recipe, arguments, folder, args.executor, **options)
+    jobs = submit_jobs(train_recipe, arguments, folder, args.executor, **_job_options(args))
     errors = {name: job.exception() for name, job in zip(names, jobs, strict=True)}
     for name, error in errors.items():
         print(f"{name}: {'trained' if error is None else f'failed, see {folder}: {error}'}")
@@ -130,7 +134,9 @@ def fetch(args: argparse.Namespace) -> int:
 def run(args: argparse.Namespace) -> int:
     """Execute pages; skip what is done and unchanged."""
     places = _places(args)
-    outcomes = run_pages(places, args.pages, args.jobs, args.force, args.executor)
+    outcomes = run_pages(
+        places, args.pages, args.jobs, args.force, args.executor, **_job_options(args)
+    )
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0
 
@@ -157,23 +163,27 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _add_cluster_options(option: Callable) -> None:
+    option("--executor", choices=EXECUTORS, default="local", help="here, or one job each")
+    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
+    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
+    option("--partition", help="partition of the cluster")
+
+
 def _add_train_options(option: Callable) -> None:
     option("names", nargs="*", metavar="NAME")
     option("--all", action="store_true", help="every recipe of the profile")
     option("--force", action="store_true", help="also what is trained already")
     option("--jobs", type=_count, default=1, help="how many at once")
     option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
-    option("--executor", choices=EXECUTORS, default="local")
-    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
-    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
-    option("--partition", help="partition of the cluster")
+    _add_cluster_options(option)
 
 
 def _add_run_options(option: Callable) -> None:
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
     option("--force", action="store_true", help="also what is unchanged")
-    option("--executor", choices=EXECUTORS, default="local")
+    _add_cluster_options(option)
 
 
 def make_parser() -> argparse.ArgumentParser:

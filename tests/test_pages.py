@@ -29,9 +29,10 @@ from gahb_core.pages import (
     submit_jobs,
 )
 from gahb_core.pages.book import make_server
+from gahb_core.pages.execute import execute_page
 from gahb_core.pages.files import write_atomically, write_if_changed
 from gahb_core.pages.missing import make_note_page
-from gahb_core.pages.run import Outcome
+from gahb_core.pages.run import Outcome, is_current
 
 
 def statuses(outcomes):
@@ -293,6 +294,15 @@ def test_leaving_early_ends_the_processes():
 def test_job_array_through_submitit(tmp_path):
     jobs = submit_jobs(operator.add, [(1, 2), (3, 4)], tmp_path, "local", timeout_min=2)
     assert [job.result() for job in jobs] == [3, 7]
+
+
+def test_a_page_runs_as_a_job(project):
+    places = Places(project)
+    page = load_pages(project)[1]
+    (job,) = submit_jobs(execute_page, [(page, places)], project / "jobs", "local", timeout_min=5)
+    assert job.exception() is None
+    assert is_current(page, places)
+    assert load_results("a_five", root=project)["a.twice"].value == 10
 
 
 def test_a_preempted_job_is_submitted_again_with_its_arguments():

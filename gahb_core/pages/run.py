@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.files import write_if_changed
@@ -68,10 +68,12 @@ def _run_here(
             yield Outcome(event.name, status, now - began[event.name], detail)
 
 
-def _run_cluster(pages: list[Page], places: Places, cluster: str) -> Iterable[Outcome]:
+def _run_cluster(
+    pages: list[Page], places: Places, cluster: str, options: dict
+) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed as one job of an array."""
     arguments = [(page, places) for page in pages]
-    jobs = submit_jobs(execute_page, arguments, places.build / "jobs", cluster)
+    jobs = submit_jobs(execute_page, arguments, places.build / "jobs", cluster, **options)
     for page, job in zip(pages, jobs, strict=True):
         began, error = time.monotonic(), job.exception()
         status, detail = ("ok", "") if error is None else ("failed", str(error).splitlines()[-1])
@@ -101,6 +103,7 @@ def run_pages(
     force: bool = False,
     executor: str = "local",
     say: Callable[[str], None] = print,
+    **options: Any,
 ) -> list[Outcome]:
     """Return the outcome of every page called `names` (all when empty), in the order of the book.
 
@@ -114,6 +117,7 @@ def run_pages(
         force: run what is unchanged as well.
         executor: "local", or "slurm" for a job array (submitit's "debug" in tests).
         say: called with each line of progress.
+        options: of the cluster's jobs, see `submit_jobs`.
     """
     pages = select_pages(load_pages(places.root), names)
     outcomes: dict[str, Outcome] = {}
@@ -126,7 +130,7 @@ def run_pages(
         if executor == "local":
             done = _run_here(todo, places, num_jobs or default_jobs(), say)
         else:
-            done = _run_cluster(todo, places, executor)
+            done = _run_cluster(todo, places, executor, options)
         for outcome in done:
             outcomes[outcome.page] = outcome
             say(f"  {outcome.page}: {outcome.status} ({outcome.seconds:.0f} s) {outcome.detail}")
