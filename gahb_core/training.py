@@ -7,6 +7,7 @@ come from generators made of (seed, t), so that a resumed run equals an unbroken
 
 import math
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -123,6 +124,14 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
     net.eval()
 
 
+def _read_state(path: Path) -> dict:
+    try:
+        data = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"state {path} is cut or foreign; delete it to start anew") from error
+    return data if isinstance(data, dict) else {}
+
+
 class _State:
     """All that a step changes, and its file."""
 
@@ -147,7 +156,7 @@ class _State:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        data = torch.load(path, weights_only=True)
+        data = _read_state(path)
         if data.get("recipe") != fingerprint(self.recipe):
             raise ValueError(
                 f"state {path} is of another recipe than {self.recipe.name!r}; "

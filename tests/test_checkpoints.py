@@ -1,0 +1,192 @@
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from gahb_core import checkpoints
+from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.recipes import find_recipe, fingerprint, make_network
+
+NAME = "fashion/N=10000/A"
+AUTHORS = Path(os.environ.get("GAHB_DATA", "")) / "authors_celeba160"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with one small checkpoint, trained for this."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAHB_CHECKPOINTS", str(folder))
+        checkpoints.load(NAME, "smoke")
+    return folder
+
+
+@pytest.fixture
+def shelf(trained, tmp_path, monkeypatch):
+    """A copy of it that a test may spoil: (weights, card)."""
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+    for source in trained.rglob("*.*"):
+        target = tmp_path / source.relative_to(trained)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    weights, card, state = checkpoints.paths(NAME, "smoke")
+    assert not state.exists()
+    return weights, card
+
+
+def test_a_checkpoint_comes_back_with_its_card(shelf):
+    net, card = checkpoints.load(NAME, "smoke")
+    assert not net.training
+    assert card["fingerprint"] == fingerprint(find_recipe(NAME, "smoke"))
+    assert card["training"]["images"] == 40 * 8
+    assert len(card["psnr_out"]["test"]) == len(card["psnr_out"]["psnr_in"]) == 8
+    assert abs(card["half_precision_costs_db"]) < 1
+    again = checkpoints.load(NAME, "smoke").net
+    y = torch.rand(1, 1, 32, 32)
+    assert torch.equal(net(y), again(y))
+    assert checkpoints.find_status(NAME, "smoke") == "trained"
+
+
+def test_the_denoiser_is_the_folded_network(shelf):
+    f, net = checkpoints.load_denoiser(NAME, "smoke"), checkpoints.load(NAME, "smoke").net
+    y = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(f(y), y - net(y), atol=1e-5, rtol=1e-4)
+
+
+def test_a_cut_file_is_refused(shelf):
+    shelf[0].write_bytes(shelf[0].read_bytes()[:-100])
+    with pytest.raises(ValueError, match="SHA-256 must be its card's"):
+        checkpoints.load(NAME, "smoke")
+
+
+def test_a_pickle_in_place_of_weights_is_refused_unread(shelf):
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(shelf[0].parent / "exploded"),))
+
+    content = pickle.dumps(Bomb())
+    shelf[0].write_bytes(content)
+    with pytest.raises(ValueError, match="SHA-256 must be its card's"):
+        checkpoints.load(NAME, "smoke")
+    card = json.loads(shelf[1].read_text())
+    card["sha256"] = checkpoints.hashlib.sha256(content).hexdigest()
+    shelf[1].write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="must be a safetensors file"):
+        checkpoints.load(NAME, "smoke")
+    assert not (shelf[0].parent / "exploded").exists()
+
+
+def test_a_card_of_another_recipe_is_refused(shelf):
+    other = replace(find_recipe(NAME, "smoke"), num_steps=41)
+    with pytest.raises(ValueError, match="is of another recipe"):
+        checkpoints.load(NAME, "smoke", recipe=other)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
+def test_a_broken_card_is_refused(shelf, text):
+    shelf[1].write_text(text)
+    with pytest.raises(ValueError, match="must be a checkpoint's card"):
+        checkpoints.load(NAME, "smoke")
+
+
+def test_a_missing_checkpoint_says_how_to_train_it(shelf):
+    with pytest.raises(FileNotFoundError, match=r"'gahb train c_alpha/alpha=2 --profile paper'"):
+        checkpoints.load("c_alpha/alpha=2", "paper")
+    assert checkpoints.find_status("c_alpha/alpha=2", "paper") == "missing"
+
+
+def test_wrong_keys_shapes_and_values_are_named():
+    net = make_network(find_recipe(NAME, "smoke"))
+    good = net.state_dict()
+    key = "encoder.0.0.weight"
+    with pytest.raises(ValueError, match=r"keys missing \['encoder.0.0.weight'\]"):
+        checkpoints.fill(net, {k: v for k, v in good.items() if k != key}, "here")
+    with pytest.raises(ValueError, match=r"keys not known \['extra'\]"):
+        checkpoints.fill(net, good | {"extra": torch.zeros(1)}, "here")
+    with pytest.raises(ValueError, match=r"encoder.0.0.weight must have shape \(4, 1, 3, 3\)"):
+        checkpoints.fill(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
+    with pytest.raises(ValueError, match="must be finite"):
+        checkpoints.fill(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
+
+
+def test_an_interrupted_training_goes_on_from_its_state(shelf, monkeypatch):
+    for path in shelf:
+        path.unlink()
+    state = checkpoints.paths(NAME, "smoke")[2]
+    state.write_bytes(b"cut short")
+    assert checkpoints.find_status(NAME, "smoke") == "unfinished"
+    with pytest.raises(ValueError, match="delete it to start anew"):
+        checkpoints.load(NAME, "smoke")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UNet(2, base=4),
+        lambda: BFCNN(7, 8),
+        lambda: BFCNN(21, 4, channels_in=4, channels_out=3, spatial_layers=SPATIAL_LAYERS[13]),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_with_the_authors_names_come_in(make, prefix, tmp_path):
+    net = initialize(make(), seed=3).eval()
+    torch.save({prefix + k: v for k, v in net.state_dict().items()}, tmp_path / "net.pt")
+    found = checkpoints.import_authors(tmp_path / "net.pt")
+    assert {k: v.shape for k, v in found.state_dict().items()} == {
+        k: v.shape for k, v in net.state_dict().items()
+    }
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in found.state_dict().items())
+    assert not found.training
+
+
+def test_other_files_are_not_taken_for_the_authors(tmp_path):
+    cases = {
+        "list.pt": lambda p: torch.save([1, 2], p),
+        "text.pt": lambda p: p.write_text("hello"),
+        "empty.pt": lambda p: p.write_bytes(b""),
+        "weights.pt": lambda p: safetensors.torch.save_file({"a": torch.zeros(2)}, p),
+    }
+    for name, write in cases.items():
+        write(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} must be a state dict of tensors"):
+            checkpoints.import_authors(tmp_path / name)
+    torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "foreign.pt")
+    with pytest.raises(ValueError, match="must have conv_layers.0.weight or encoder.0.0.weight"):
+        checkpoints.import_authors(tmp_path / "foreign.pt")
+    state = BFCNN(4, 4).state_dict()
+    del state["BN_layers.1.gammas"]
+    torch.save(state, tmp_path / "holes.pt")
+    with pytest.raises(ValueError, match=r"keys missing \['BN_layers.1.gammas'\]"):
+        checkpoints.import_authors(tmp_path / "holes.pt")
+
+
+@pytest.mark.skipif(not AUTHORS.is_dir(), reason="the authors' networks are not in GAHB_DATA")
+def test_all_published_networks_load_and_are_homogeneous():
+    files = sorted(AUTHORS.glob("*.pt"))
+    assert len(files) == 16
+    for path in files:
+        net = checkpoints.import_authors(path)
+        channels = net.conv_layers[0].weight.shape[1]
+        y = torch.rand(1, channels, 40, 40, generator=torch.Generator().manual_seed(0))
+        scaled = net(3.7 * y)
+        assert (scaled - 3.7 * net(y)).abs().max() < 1e-5 * scaled.abs().max(), path.name
+
+
+def test_shipped_checkpoints_are_whole_and_light():
+    cards = sorted(checkpoints.folder().glob("laptop/**/*.card.json"))
+    assert cards
+    total = 0
+    for path in cards:
+        card = json.loads(path.read_text())
+        assert checkpoints.load(card["name"]).card["name"] == card["name"]
+        total += checkpoints.paths(card["name"])[0].stat().st_size
+        for key, value in find_recipe(card["name"]).expected.items():
+            psnr_in = int(key.removeprefix("psnr_out."))
+            found = card["psnr_out"]["test"][card["psnr_out"]["psnr_in"].index(psnr_in)]
+            assert found == pytest.approx(value, abs=0.3), (path.name, key)
+    assert total < 60e6
