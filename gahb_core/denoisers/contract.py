@@ -79,7 +79,7 @@ def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
 def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
     """Return (f(y) − y)/σ², of the shape of `y`: ∇log p_σ(y) where f is the posterior mean.
 
-    Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), equation 4.
+    Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), section 2.1.
     """
     return (f(y, sigma) - y) / needed_sigma(sigma, y) ** 2
 
