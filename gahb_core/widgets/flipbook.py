@@ -9,7 +9,7 @@ import ipywidgets
 import numpy as np
 
 from gahb_core.widgets.controls import Control, caption_below, explorer, label_width, slider_over
-from gahb_core.widgets.pictures import picture_html
+from gahb_core.widgets.pictures import check_alt, picture_html
 
 MAX_BYTES = 1_500_000
 
@@ -114,6 +114,7 @@ def explore_flipbook(
     Raises:
         ValueError: when controls, frames, initial or alt do not fit.
     """
+    check_alt(alt)
     checked = _check_controls(controls)
     flat = _flatten(frames, checked)
     indices = _initial_indices(initial, checked)

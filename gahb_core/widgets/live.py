@@ -15,7 +15,7 @@ from gahb_core.widgets.controls import (
     label_width,
     slider_over,
 )
-from gahb_core.widgets.pictures import picture_html
+from gahb_core.widgets.pictures import check_alt, picture_html
 
 NEEDS_KERNEL = "This figure needs a running kernel: open this chapter in JupyterLab to move it."
 
@@ -76,6 +76,7 @@ def explore_live(
     Raises:
         ValueError: when a control or an initial value does not fit.
     """
+    check_alt(alt)
     sliders = _live_sliders(controls, initial or {})
 
     def draw() -> str:

@@ -61,6 +61,12 @@ def _grey_palette(image: np.ndarray, levels: int) -> Image.Image:
     return picture
 
 
+def check_alt(alt: str) -> None:
+    """Raise ValueError when `alt` says nothing."""
+    if not alt.strip():
+        raise ValueError(f"alt must say what the picture shows, not {alt!r}")
+
+
 def picture_html(image: Any, alt: str, width: int | None = None, levels: int = 64) -> str:
     """Return an `<img>` element with its picture inside, its `alt` text, and its width on the page.
 
@@ -71,8 +77,7 @@ def picture_html(image: Any, alt: str, width: int | None = None, levels: int = 6
             largest whole factor that stays within 480, its pixels kept square.
         levels: as for `png_bytes`.
     """
-    if not alt.strip():
-        raise ValueError(f"alt must say what the picture shows, not {alt!r}")
+    check_alt(alt)
     data, pixels = png_bytes(image, levels)
     if width is None:
         enlarge = isinstance(image, np.ndarray)

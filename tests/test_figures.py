@@ -1,0 +1,159 @@
+"""Figures: what is drawn is what was given, labelled, and the data stay as they were."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from gahb_core import figures
+
+X = np.linspace(0, 1, 5)
+IMAGES = np.random.default_rng(0).random((6, 1, 4, 5))
+PLOTS = {
+    "psnr": lambda ax: figures.plot_psnr(X, {"a": X + 1, "b": X + 2}, ax),
+    "density": lambda ax: figures.plot_density_1d(X, {"a": X}, ax, points=X),
+    "score": lambda ax: figures.plot_score_field(X, np.eye(5), np.ones((5, 5, 2)), ax),
+    "trajectory": lambda ax: figures.plot_trajectory({"a": X + 1}, ax),
+    "training": lambda ax: figures.plot_training({"a": (X + 1, X + 1)}, ax),
+    "spectrum": lambda ax: figures.plot_spectrum({"a": X + 1}, ax, log=True),
+    "histograms": lambda ax: figures.plot_histograms({"a": X, "b": X[:3]}, ax, "similarity"),
+}
+
+
+@pytest.fixture
+def ax():
+    with mpl.rc_context():
+        figures.use_style()
+        figure, axes = plt.subplots()
+        yield axes
+        plt.close(figure)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_returns_its_axes_labelled(ax, name):
+    assert PLOTS[name](ax) is ax
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"score"}))
+def test_named_curves_are_in_a_legend_outside_the_data(ax, name):
+    PLOTS[name](ax)
+    ax.figure.canvas.draw()
+    assert "a" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_inputs_are_not_altered(ax):
+    x, y, images = torch.linspace(0, 1, 5, requires_grad=True), X.copy(), IMAGES.copy()
+    figures.plot_psnr(x, {"a": y}, ax)
+    figures.plot_images(images, ax, columns=2)
+    figures.plot_sheet(images, ax)
+    np.testing.assert_array_equal(y, X)
+    np.testing.assert_array_equal(images, IMAGES)
+    assert x.requires_grad
+
+
+def test_plot_psnr_draws_the_given_numbers_and_the_identity(ax):
+    figures.plot_psnr(X, {"net": X + 3}, ax)
+    net, identity = ax.lines
+    np.testing.assert_array_equal(net.get_ydata(), X + 3)
+    np.testing.assert_array_equal(identity.get_ydata(), X)
+    assert "dB" in ax.get_xlabel()
+    assert "dB" in ax.get_ylabel()
+
+
+def test_plot_spectrum_counts_from_one(ax):
+    figures.plot_spectrum({"a": [3.0, 2.0, 1.0]}, ax)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 2, 3])
+
+
+def test_plot_histograms_share_bins_and_count_all(ax):
+    figures.plot_histograms({"a": [0.0, 1.0, 1.0], "b": [2.0]}, ax, "s", bins=4)
+    a, b = ax.patches[0].get_xy(), ax.patches[1].get_xy()
+    np.testing.assert_array_equal(np.unique(a[:, 0]), [0, 0.5, 1, 1.5, 2])
+    np.testing.assert_array_equal(np.unique(b[:, 0]), [0, 0.5, 1, 1.5, 2])
+    assert a[:, 1].max() == 2
+
+
+def test_plot_images_keeps_one_grey_scale_and_writes_titles(ax):
+    titles = [f"t{i}" for i in range(6)]
+    figures.plot_images(torch.tensor(IMAGES), ax, titles, columns=3)
+    assert {image.get_clim() for image in ax.images} == {(0.0, 1.0)}
+    assert [text.get_text() for text in ax.texts] == titles
+    np.testing.assert_array_equal(ax.images[4].get_array(), IMAGES[4, 0])
+
+
+def test_plot_images_do_not_overlap_and_stand_upright(ax):
+    figures.plot_images(IMAGES, ax, columns=3)
+    extents = np.array([image.get_extent() for image in ax.images]).round(6)
+    assert (extents[0][1] < extents[1][0]) and (extents[0][2] < extents[3][3])
+    low, high = ax.get_ylim()
+    assert low > high  # the first row is at the top
+    assert extents[-1][2] <= low
+
+
+def test_image_grid_places_each_image_and_separates_them():
+    grid = figures.image_grid(IMAGES, columns=4, scale=2)
+    assert grid.dtype == np.uint8
+    assert grid.shape == (2 * (4 + 1 + 4), 2 * (4 * 6 - 1))
+    small = grid[::2, ::2]
+    np.testing.assert_array_equal(small[5:9, 6:11], np.rint(255 * IMAGES[5, 0]))
+    assert (small[4] == 255).all()
+    assert (small[:4, 5] == 255).all()
+
+
+def test_to_uint8_clips_and_rounds():
+    bytes_ = figures.to_uint8([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0], low=0.0, high=2.0)
+    np.testing.assert_array_equal(bytes_, [0, 0, 64, 128, 255, 255])
+
+
+def test_figure_size_is_as_wide_as_the_text():
+    assert figures.figure_size() == (figures.TEXT_WIDTH, pytest.approx(0.62 * figures.TEXT_WIDTH))
+    assert figures.figure_size(2, aspect=1, rows=3)[1] == pytest.approx(figures.TEXT_WIDTH * 3 / 2)
+
+
+def test_style_file_holds_only_known_settings_and_distinct_colours():
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("error")
+        figures.use_style()
+        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len(set(colours)) == len(colours) == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda ax: figures.image_grid(np.zeros((2, 3, 4, 4))), r"x must have shape .*\(2, 3, 4"),
+        (lambda ax: figures.image_grid(np.zeros((4, 4)), columns=0), "columns and scale .* not 0"),
+        (lambda ax: figures.to_uint8(X, 1.0, 0.0), "high must be above low, not 0.0"),
+        (lambda ax: figures.figure_size(0), "columns and rows must be at least 1, not 0"),
+        (lambda ax: figures.plot_images(IMAGES, ax, ["one"]), r"titles must be one an image \(6\)"),
+        (lambda ax: figures.plot_psnr(X, {}, ax), "curves must name at least one curve"),
+        (lambda ax: figures.plot_histograms({}, ax, "s"), "samples must name at least one"),
+        (
+            lambda ax: figures.plot_score_field(X, np.eye(4), np.ones((4, 4, 2)), ax),
+            r"density and score must be .*\(4, 4\) and \(4, 4, 2\)",
+        ),
+    ],
+)
+def test_bad_input_is_named(ax, call, match):
+    with pytest.raises(ValueError, match=match):
+        call(ax)
+
+
+def test_vendored_scripts_are_the_recorded_ones():
+    folder = Path(__file__).parents[1] / "book" / "_static" / "vendor"
+    spec = importlib.util.spec_from_file_location("fetch", folder / "fetch.py")
+    fetch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fetch)
+    assert fetch.changed_files(folder) == []
+    recorded = set(fetch.recorded_sums())
+    wanted = {place for files in fetch.PACKAGES.values() for place in files.values()}
+    assert {name for name in wanted if not name.endswith("/")} <= recorded

@@ -1,0 +1,249 @@
+"""Widgets: every frame is there, said in words, and linked to its slider without a kernel."""
+
+import asyncio
+import base64
+import io
+import re
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from gahb_core.widgets import (
+    explore_flipbook,
+    explore_live,
+    flipbook_bytes,
+    picture_html,
+    png_bytes,
+    progress,
+    show_figure,
+)
+
+GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+ONE = [("σ", [0.1, 0.2, 0.4])]
+TWO = [("σ", [0.1, 0.2]), ("N", [1, 10, 100])]
+
+
+@pytest.fixture(autouse=True)
+def _outside_a_page(monkeypatch):
+    monkeypatch.delenv("GAHB_PAGE", raising=False)
+
+
+def flat(value):
+    return np.full((4, 4), value, dtype=np.uint8)
+
+
+def decode(element):
+    data = re.search('base64,([^"]+)"', element)[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
+
+
+def alt_of(element):
+    return re.search('alt="([^"]*)"', element)[1]
+
+
+def parts(widget, kind):
+    own = [widget] if isinstance(widget, kind) else []
+    return own + [p for child in getattr(widget, "children", ()) for p in parts(child, kind)]
+
+
+def links_of(monkeypatch):
+    made = []
+    monkeypatch.setattr(ipywidgets, "jslink", lambda a, b: made.append((a, b)))
+    return made
+
+
+def test_png_keeps_greys_to_half_a_level():
+    for levels in (2, 16, 64, 256):
+        data, width = png_bytes(GREY, levels)
+        read = np.asarray(Image.open(io.BytesIO(data)).convert("L")).astype(float)
+        assert width == 8
+        assert abs(read - GREY).max() <= 255 / (levels - 1) / 2 + 0.5
+
+
+def test_fewer_levels_make_a_smaller_picture():
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64), dtype=np.uint8)
+    sizes = [len(png_bytes(noise, levels)[0]) for levels in (16, 64, 256)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] / 1.8
+
+
+def test_png_of_colours_bytes_and_figures():
+    colours = np.zeros((4, 6, 3), dtype=np.uint8)
+    colours[:, 3:] = (200, 30, 40)
+    data, _ = png_bytes(colours)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), colours)
+    assert png_bytes(data) == (data, 6)
+    figure, _ = plt.subplots(figsize=(2, 1), dpi=100)
+    drawn, _ = png_bytes(figure)
+    assert not plt.fignum_exists(figure.number)
+    assert Image.open(io.BytesIO(drawn)).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_picture_is_enlarged_by_whole_pixels_and_says_what_it_shows():
+    element = picture_html(GREY, 'a <"noisy"> square')
+    assert 'alt="a &lt;&quot;noisy&quot;&gt; square"' in element
+    assert "width:496px" in element  # 60 times 8, and two paddings of 8
+    assert "image-rendering:pixelated" in element
+    assert show_figure(GREY, "a square").data == picture_html(GREY, "a square")
+
+
+def test_flipbook_of_one_control_links_slider_to_stack(monkeypatch):
+    links = links_of(monkeypatch)
+    book = explore_flipbook([flat(v) for v in (0, 85, 255)], ONE, "a square", "grey $x$ & more")
+    (slider,) = parts(book, ipywidgets.SelectionSlider)
+    (stack,) = parts(book, ipywidgets.Stack)
+    assert links == [((slider, "index"), (stack, "selected_index"))]
+    assert slider.description == "σ"
+    assert slider.options == ("0.1", "0.2", "0.4")
+    assert [decode(page.value)[0, 0] for page in stack.children] == [0, 85, 255]
+    assert [alt_of(p.value) for p in stack.children][1] == "a square; σ = 0.2"
+    assert "grey $x$ &amp; more" in parts(book, ipywidgets.HTMLMath)[0].value
+
+
+def test_flipbook_of_two_controls_nests_stacks(monkeypatch):
+    links = links_of(monkeypatch)
+    frames = {
+        0.1: {1: flat(0), 10: flat(51), 100: flat(102)},
+        0.2: [flat(153), flat(204), flat(255)],
+    }
+    book = explore_flipbook(frames, TWO, "squares", initial=[0.2, 10], levels=256)
+    first, second = parts(book, ipywidgets.SelectionSlider)
+    outer, *inner = parts(book, ipywidgets.Stack)
+    assert (first.value, second.value) == ("0.2", "10")
+    assert outer.selected_index == 1
+    assert [stack.selected_index for stack in inner] == [1, 1]
+    assert [target[0] for source, target in links if source == (second, "index")] == inner
+    assert [target[0] for source, target in links if source == (first, "index")] == [outer]
+    shown = inner[1].children[2].value
+    assert decode(shown)[0, 0] == 255
+    assert alt_of(shown) == "squares; σ = 0.2, N = 100"
+
+
+def test_play_button_moves_the_first_slider(monkeypatch):
+    links = links_of(monkeypatch)
+    book = explore_flipbook([GREY] * 3, ONE, "squares", play=True, initial=[0.2])
+    (play,), (slider,) = parts(book, ipywidgets.Play), parts(book, ipywidgets.SelectionSlider)
+    assert ((play, "value"), (slider, "index")) in links
+    assert (play.min, play.max, play.value) == (0, 2, 1)
+
+
+def test_flipbook_weighs_its_pictures_and_warns(monkeypatch):
+    book = explore_flipbook([GREY] * 3, ONE, "squares")
+    pages = parts(book, ipywidgets.HTML)
+    assert flipbook_bytes(book) == sum(len(page.value) for page in pages)
+    monkeypatch.setattr("gahb_core.widgets.flipbook.MAX_BYTES", 100)
+    with pytest.warns(UserWarning, match=r"adds 0\.0 MB to its page"):
+        explore_flipbook([GREY] * 3, ONE, "squares")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"frames": [GREY] * 2}, "frames must be 3, one a value of 'σ', not 2"),
+        (
+            {"frames": {0.1: GREY, 0.2: GREY, 0.3: GREY}},
+            r"frames must have the values of 'σ'.*0\.3",
+        ),
+        ({"frames": GREY[0, 0]}, "frames must be nested once a control"),
+        ({"frames": [GREY.astype(float)] * 3}, r"image must be uint8 .*, not float64 \(8, 8\)"),
+        ({"frames": ["text"] * 3}, "image must be uint8 .*, not <class 'str'>"),
+        ({"controls": []}, "controls must be one or two, not 0"),
+        ({"controls": [("σ", [1])]}, "controls: 'σ' must have two or more distinct values"),
+        ({"controls": [("σ", [1, 1, 2])]}, r"distinct values: \['1', '1', '2'\]"),
+        ({"controls": [("", [1, 2, 3])]}, "controls must each have a label, not ''"),
+        ({"initial": [0.3]}, "initial must be among the values of 'σ', not 0.3"),
+        ({"initial": [0.1, 1]}, r"initial must be one value a control \(1\)"),
+        ({"alt": " ", "frames": [GREY] * 3}, None),
+        ({"levels": 1}, "levels must be from 2 to 256, not 1"),
+    ],
+)
+def test_bad_flipbooks_are_named(change, match):
+    good = {"frames": [GREY] * 3, "controls": ONE, "alt": "squares"}
+    with pytest.raises(ValueError, match=match or "alt must say what the picture shows"):
+        explore_flipbook(**(good | change))
+
+
+def live(render, **more):
+    controls = {"a": ("level", [0, 100, 200]), "b": ("plus", [0, 55])}
+    return explore_live(render, controls, "a square", **more)
+
+
+def picture_of(widget):
+    return next(p.value for p in parts(widget, ipywidgets.HTML) if "kernel" not in p.value)
+
+
+def test_live_figure_draws_again_when_a_control_moves():
+    box = live(lambda a, b: flat(a + b), initial={"a": 100}, levels=256)
+    first, second = parts(box, ipywidgets.SelectionSlider)
+    assert decode(picture_of(box))[0, 0] == 100
+    second.value = 55
+    first.value = 200
+    assert decode(picture_of(box))[0, 0] == 255
+    assert alt_of(picture_of(box)) == "a square; level = 200, plus = 55"
+
+
+def test_live_figure_shows_errors_in_its_place_and_recovers():
+    def render(a, b):
+        if a == 100:
+            raise ValueError("a must be <even>")
+        return flat(a + b)
+
+    box = live(render)
+    slider = parts(box, ipywidgets.SelectionSlider)[0]
+    slider.value = 100
+    assert "ValueError: a must be &lt;even&gt;" in picture_of(box)
+    slider.value = 200
+    assert "<img" in picture_of(box)
+
+
+def test_live_figure_draws_once_for_many_moves():
+    calls = []
+
+    async def move():
+        slider.value = 100
+        slider.value = 0
+        slider.value = 200
+        await asyncio.sleep(0.1)
+
+    box = live(lambda a, b: calls.append(a) or flat(a), wait=0.01)
+    slider = parts(box, ipywidgets.SelectionSlider)[0]
+    asyncio.run(move())
+    assert calls == [0, 200]
+
+
+def test_live_figure_in_a_page_has_no_slider_and_says_why(monkeypatch):
+    monkeypatch.setenv("GAHB_PAGE", "1")
+    box = live(lambda a, b: flat(a + b))
+    assert parts(box, ipywidgets.SelectionSlider) == []
+    assert any("needs a running kernel" in p.value for p in parts(box, ipywidgets.HTML))
+    assert "<img" in picture_of(box)
+
+
+def test_live_figure_in_a_page_fails_when_its_drawing_fails(monkeypatch):
+    monkeypatch.setenv("GAHB_PAGE", "1")
+    with pytest.raises(ZeroDivisionError):
+        live(lambda a, b: a / 0)
+
+
+@pytest.mark.parametrize(
+    ("controls", "initial", "match"),
+    [
+        ({}, {}, "controls must name at least one argument"),
+        ({"a": ("A", [1, 2])}, {"b": 1}, "initial must name controls among"),
+        ({"a": ("A", [1])}, {}, "controls: 'a' needs two or more values"),
+        ({"a": ("A", [1, 2])}, {"a": 3}, "with 3 among them"),
+    ],
+)
+def test_bad_live_figures_are_named(controls, initial, match):
+    with pytest.raises(ValueError, match=match):
+        explore_live(lambda **_: GREY, controls, "a square", initial=initial)
+
+
+@pytest.mark.parametrize("page", ["", "1"])
+def test_progress_passes_items_on_and_leaves_one_line(capsys, monkeypatch, page):
+    monkeypatch.setenv("GAHB_PAGE", page)
+    assert list(progress(iter("abc"), total=3, label="letters")) == ["a", "b", "c"]
+    assert capsys.readouterr().out == "letters: 3 done\n"
