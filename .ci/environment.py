@@ -1,6 +1,6 @@
 """Make or renew the environment .venv from requirements.txt; do nothing when it is current.
 
-Needs Python 3.11 or later and nothing else. A stamp in .venv holds the hash of what it was made from.
+Needs Python 3.11 or later and nothing else. A stamp in .venv holds the hash of what made it.
 """
 
 import hashlib
@@ -31,25 +31,29 @@ def is_current() -> bool:
     return subprocess.run([PYTHON, "-c", "import gahb_core"], check=False).returncode == 0
 
 
+def complain(text: str) -> int:
+    """Say what is wrong and what to do, and return the exit code 1."""
+    print(f"environment: {text}", file=sys.stderr)
+    return 1
+
+
 def main() -> int:
     """Bring .venv up to date; return 0, or 1 after saying what to do."""
-    if sys.version_info < (3, 11):
-        print(f"Python 3.11 or later is needed, and this is {sys.version.split()[0]}: install it, "
-              "then `make PYTHON=/path/to/python3.11 book`", file=sys.stderr)  # fmt: skip
-        return 1
+    if sys.version_info < (3, 11):  # noqa: UP036 - this runs under whatever Python make finds
+        version = sys.version.split()[0]
+        return complain(f"Python {version} is too old; `make PYTHON=/path/to/python3.11 book`")
     if is_current():
         print("environment: .venv is current")
         return 0
     began = time.monotonic()
-    print("environment: installing requirements.txt into .venv (minutes, the first time)", flush=True)
+    print("environment: installing requirements.txt into .venv (minutes, at first)", flush=True)
     STAMP.unlink(missing_ok=True)
-    if not PYTHON.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    venv = [sys.executable, "-m", "venv", VENV]
+    if not PYTHON.exists() and subprocess.run(venv, check=False).returncode:
+        return complain("no .venv could be made; on Debian or Ubuntu: apt install python3-venv")
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
     if subprocess.run(pip, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
-        print("environment: pip failed, see above. Mend the cause (network? disk?) and run make again; "
-              "`make clean-env` starts anew", file=sys.stderr)  # fmt: skip
-        return 1
+        return complain("pip failed, see above (network? disk?); mend it and run make again")
     STAMP.write_text(wanted())
     print(f"environment: ready after {time.monotonic() - began:.0f} s")
     return 0
