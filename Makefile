@@ -26,9 +26,10 @@ lint: env
 check: lint  ## style, and the tests that need neither pages nor a browser
 	@$(BIN)/python -m pytest -m "not pages and not browser"
 
-test: lint  ## everything: style, unit tests, every page, the HTML, the browser
-	@echo "== pytest: unit tests, then every page, the HTML and the browser =="
-	@$(BIN)/python -m pytest
+test: env  ## everything: style, unit tests, every page, the HTML, the browser
+	@status=0; $(MAKE) --no-print-directory lint || status=1; \
+	echo "== pytest: unit tests, then every page, the HTML and the browser =="; \
+	$(BIN)/python -m pytest || status=1; exit $$status
 
 serve: env  ## show the built book at http://127.0.0.1:8000
 	@$(BIN)/python -m gahb_core.cli serve
