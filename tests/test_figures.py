@@ -93,7 +93,8 @@ def test_plot_images_keeps_one_grey_scale_and_writes_titles(ax):
 def test_plot_images_do_not_overlap_and_stand_upright(ax):
     figures.plot_images(IMAGES, ax, columns=3)
     extents = np.array([image.get_extent() for image in ax.images]).round(6)
-    assert (extents[0][1] < extents[1][0]) and (extents[0][2] < extents[3][3])
+    assert extents[0][1] < extents[1][0]
+    assert extents[0][2] < extents[3][3]
     low, high = ax.get_ylim()
     assert low > high  # the first row is at the top
     assert extents[-1][2] <= low

@@ -156,13 +156,13 @@ def test_flipbook_weighs_its_pictures_and_warns(monkeypatch):
         ({"controls": [("", [1, 2, 3])]}, "controls must each have a label, not ''"),
         ({"initial": [0.3]}, "initial must be among the values of 'σ', not 0.3"),
         ({"initial": [0.1, 1]}, r"initial must be one value a control \(1\)"),
-        ({"alt": " ", "frames": [GREY] * 3}, None),
+        ({"alt": " "}, "alt must say what the picture shows, not ' '"),
         ({"levels": 1}, "levels must be from 2 to 256, not 1"),
     ],
 )
 def test_bad_flipbooks_are_named(change, match):
     good = {"frames": [GREY] * 3, "controls": ONE, "alt": "squares"}
-    with pytest.raises(ValueError, match=match or "alt must say what the picture shows"):
+    with pytest.raises(ValueError, match=match):
         explore_flipbook(**(good | change))
 
 
