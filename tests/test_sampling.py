@@ -174,6 +174,38 @@ def test_blind_level_follows_the_law(beta):
     assert torch.equal(levels[0], estimate_sigma(y0, torch.full_like(y0, 0.5)))
 
 
+def test_a_perfect_blind_denoiser_cools_faster_than_the_law():
+    """By d ln σ/dt = −h [β + (1 − β) MSE/σ²], σ read off pixels of known value, in closed form.
+
+    Half of the pixels have variance c and the others none, so that y tells σ: the exact posterior
+    mean is blind, and MSE/σ² = c / (2 (c + σ²)) is near a half at small σ.
+    """
+    half, c, h, beta = 64 * 32, 0.25, 0.02, 0.1
+
+    def exact(y, sigma=None):
+        noise = y[..., 32:].square().mean((1, 2, 3), keepdim=True)
+        return torch.cat([y[..., :32] * c / (c + noise), torch.zeros_like(y[..., 32:])], dim=3)
+
+    x = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
+    x[..., :32] = c**0.5 * sample_normal((1, 1, 64, 32), seed=0)
+    y0 = x + sample_normal((1, 1, 64, 64), seed=1)
+    steps = list(ascend(exact, y0, h=h, ramp=False, beta=beta, sigma_end=0.02))
+    noise = torch.stack([s.y[..., 32:].square().mean() for s in steps])
+    live = torch.stack([s.y[..., :32].square().mean() for s in steps])
+    share = c / (2 * (c + noise))
+    rate = noise.log().diff() / (2 * h)
+    expected = -(beta + (1 - beta) * share[:-1])
+    # a step of the noise's mean square is random by 2 γ σ/√half; averaged over forty steps
+    smooth = torch.ones(1, 1, 40, dtype=torch.float64) / 40
+    measured, wanted = (
+        torch.nn.functional.conv1d(v[None, None], smooth).flatten() for v in (rate, expected)
+    )
+    assert (measured - wanted).abs().max() < 4 * math.sqrt(2 / (h * 40 * half))
+    assert (live / (c + noise) - 1).abs().max() < 0.1  # y keeps the density p_σ
+    law = len(sigma_schedule(1.0, 0.02, h=h, ramp=False, beta=beta))
+    assert len(steps) < 0.4 * law
+
+
 def test_blind_sigma_is_the_root_mean_square_of_the_residual():
     y = torch.tensor([[[[3.0, 4.0]]], [[[0.0, 0.0]]]])
     torch.testing.assert_close(estimate_sigma(y, y - y), torch.tensor([math.sqrt(12.5), 0.0]))

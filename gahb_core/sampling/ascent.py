@@ -15,6 +15,14 @@ missing by (1 − h σ² / (c + σ²))². From y0 of variance σ_0², for small 
 So a small β forgets where the ascent began, and h costs the share h/2 of every variance whatever
 β: 0.5% at h = 0.01, but about a quarter where the ramp lets h grow to one half.
 
+Blind, σ̂ is the residual, of mean square σ² − MSE for the best denoiser (MSE per pixel), and too
+little noise is put back. For any prior and small h, y then keeps the density p_σ, but σ falls as
+
+    d ln σ / dt = −h [β + (1 − β) MSE/σ²].
+
+MSE/σ² = tr ∇f / D is the share of the noise that the denoiser leaves in: where it is not small
+beside β, the ascent is faster than the law, however good the denoiser.
+
 Sources: Kadkhodaie & Simoncelli, NeurIPS 2021, algorithms 1 and 2; Kadkhodaie, Guth, Simoncelli &
 Mallat, ICLR 2024, appendix.
 """
@@ -130,7 +138,7 @@ def ascend(
     * `sigma_0` None (blind): σ̂ = ‖f(y) − y‖ / √D, read off the residual; f is called as f(y).
     * `sigma_0` a number: the level of y0 is known, and then follows σ_t = (1 − β h_t) σ_{t−1}, the
       law for which γ is chosen; f is called as f(y, σ_t). This is the form for exact denoisers,
-      which must be told σ (the residual reads too low: its mean square is σ² − MMSE/D).
+      which must be told σ; blind ones can be run so as well.
 
     Args:
         denoiser: f(y, sigma=None) → x̂.
