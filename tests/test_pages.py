@@ -229,6 +229,14 @@ def test_a_failure_stops_no_other_page(project):
     assert report.endswith("pages: 1 ok, 0 unchanged, 0 not run, 1 failed")
 
 
+def test_a_parameter_the_notebook_lacks_fails_its_page(project):
+    pages = project / "book" / "pages.yml"
+    pages.write_text(pages.read_text().replace("num: 5", "nun: 5"))
+    (outcome,) = run_pages(Places(project), ["a_five"])
+    assert outcome.status == "failed"
+    assert "parameters of page a_five must be of ['num', 'profile'], not ['nun']" in outcome.detail
+
+
 def test_a_page_without_its_data_is_kept_with_a_note(project, tmp_path, monkeypatch):
     monkeypatch.setenv("GAHB_DATA", str(tmp_path / "nothing"))
     add_page(project, "b", "# B", "1 / 0", needs="{data: [faces]}")

@@ -5,6 +5,9 @@ belongs to a whole process.
 """
 
 import argparse
+import ast
+import json
+import logging
 import os
 import sys
 import tempfile
@@ -70,13 +73,27 @@ def _set_environment(folder: Path, results: Path) -> None:
 
 
 def _choose_parameters(page: Page, profile: str) -> dict[str, Any]:
-    """Return the page's parameters, and the profile where the notebook takes one."""
-    import nbformat
+    """Return the page's parameters, and the profile where the notebook takes one.
 
-    notebook = nbformat.read(page.notebook, as_version=4)
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    takes = any("profile" in cell.source for cell in cells)
-    return {**({"profile": profile} if takes else {}), **page.parameters}
+    Raises:
+        ValueError: for a parameter that the cell tagged "parameters" does not set.
+    """
+    cells = json.loads(page.notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    code = "\n".join("".join(cell["source"]) for cell in tagged)
+    takes = {
+        target.id
+        for node in ast.parse(code).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    unknown = sorted(set(page.parameters) - takes)
+    if unknown:
+        raise ValueError(
+            f"parameters of page {page.name} must be of {sorted(takes)}, not {unknown}"
+        )
+    return {**({"profile": profile} if "profile" in takes else {}), **page.parameters}
 
 
 def _execute(page: Page, places: Places, part: Path, results: Path) -> None:
@@ -84,6 +101,8 @@ def _execute(page: Page, places: Places, part: Path, results: Path) -> None:
     import papermill
     from papermill.engines import papermill_engines
 
+    # it warns of parameters that its own parser cannot read; ours has checked them
+    logging.getLogger("papermill.translators").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="gahb-") as name:
         _set_environment(Path(name), results)
         papermill_engines.register("gahb", _make_engine(Path(name)))
@@ -100,9 +119,8 @@ def execute_page(page: Page, places: Places) -> None:
     Raises:
         papermill.PapermillExecutionError: when a cell fails; the notebook as far as it went is
             then `places.failed(page.name)`.
+        ValueError: for a parameter that the notebook does not have.
     """
-    from papermill.exceptions import PapermillExecutionError
-
     executed, results = places.executed(page.name), places.results(page.name)
     part = executed.with_name(f".{page.name}.part.ipynb")
     part_results = results.with_name(f".{page.name}.part.json")
@@ -113,8 +131,9 @@ def execute_page(page: Page, places: Places) -> None:
     write_atomically(part_results, "{}\n")
     try:
         _execute(page, places, part, part_results)
-    except PapermillExecutionError:
-        os.replace(part, places.failed(page.name))
+    except BaseException:
+        if part.is_file():
+            os.replace(part, places.failed(page.name))
         for stale in (executed, results, part_results):  # they show what no longer holds
             stale.unlink(missing_ok=True)
         raise
