@@ -117,6 +117,15 @@ def _check_curves(curves: Mapping[str, Any], name: str = "curves") -> None:
         raise ValueError(f"{name} must name at least one curve, not {curves!r}")
 
 
+def _row_tops(titles: Sequence[str], columns: int, height: float) -> tuple[list[float], float]:
+    """Return the top of each row of pictures, with room above for titles, and the lower end."""
+    tops, end = [], 0.0
+    for i in range(0, len(titles), columns):
+        tops.append(end + (0.22 if any(titles[i : i + columns]) else 0.0))
+        end = tops[-1] + height + 0.06
+    return tops, end
+
+
 def plot_images(
     x: Any,
     ax: Axes,
@@ -139,16 +148,16 @@ def plot_images(
     num, height, width = images.shape
     if titles is not None and len(titles) != num:
         raise ValueError(f"titles must be one an image ({num}), not {len(titles)}")
-    columns = columns or num
-    step_x, step_y = 1.06, height / width + (0.06 if titles is None else 0.28)
+    columns, titles = columns or num, titles or [""] * num
+    tops, bottom = _row_tops(titles, columns, height / width)
     for i, image in enumerate(images):
-        left, top = (i % columns) * step_x, (i // columns) * step_y
+        left, top = (i % columns) * 1.06, tops[i // columns]
         extent = (left, left + 1, top + height / width, top)
         ax.imshow(image, cmap="gray", vmin=low, vmax=high, extent=extent)
-        if titles is not None:
+        if titles[i]:
             ax.text(left + 0.5, top - 0.03, titles[i], ha="center", va="bottom", fontsize="small")
-    ax.set_xlim(-0.02, min(columns, num) * step_x - 0.04)
-    ax.set_ylim(-(-num // columns) * step_y, 0 if titles is None else -0.22)
+    ax.set_xlim(-0.02, min(columns, num) * 1.06 - 0.04)
+    ax.set_ylim(bottom, 0)
     ax.set_aspect("equal")
     return _bare(ax)
 

@@ -100,6 +100,14 @@ def test_plot_images_do_not_overlap_and_stand_upright(ax):
     assert extents[-1][2] <= low
 
 
+def test_plot_images_leave_room_only_for_titles_that_are_there(ax):
+    figures.plot_images(IMAGES, ax, ["a", "b", "c", "", "", ""], columns=3)
+    tops = [image.get_extent()[3] for image in ax.images]
+    assert tops[0] == pytest.approx(0.22)
+    assert tops[3] == pytest.approx(0.22 + 4 / 5 + 0.06)
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
+
+
 def test_image_grid_places_each_image_and_separates_them():
     grid = figures.image_grid(IMAGES, columns=4, scale=2)
     assert grid.dtype == np.uint8

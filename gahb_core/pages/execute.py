@@ -67,6 +67,7 @@ def _make_engine(folder: Path) -> type:
 def _set_environment(folder: Path, results: Path) -> None:
     """Set what the kernel inherits: where to record, and none of the user's IPython profile."""
     os.environ[VARIABLE] = str(results)
+    os.environ["GAHB_PAGE"] = "1"  # live figures say that they need a kernel, bars leave one line
     os.environ["IPYTHONDIR"] = str(folder / "ipython")
     os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
