@@ -14,7 +14,7 @@ from browser import FLAGS, complaints_of, find_chromium, open_page, serve, slide
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 MAX_PAGE_BYTES = 3_000_000
-MAKERS = ("index", "genindex", "search")
+GENERATED = ("index", "genindex", "search")
 
 
 def files_of(part):
@@ -27,7 +27,7 @@ def files_of(part):
 
 
 CONTENTS = files_of(yaml.safe_load((TOP / "_toc.yml").read_text()))
-PAGES = [f"{name}.html" for name in (*CONTENTS, *MAKERS)]
+PAGES = [f"{name}.html" for name in (*CONTENTS, *GENERATED)]
 DEMO_CELLS = [
     """import numpy as np, matplotlib.pyplot as plt
 from gahb_core.figures import image_grid, plot_psnr, use_style
