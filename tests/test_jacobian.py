@@ -132,6 +132,17 @@ def test_top_eigenpairs_are_those_of_the_matrix(net, block):
     assert (top.residuals <= 1e-7).all()
 
 
+def test_top_singular_values_are_those_of_the_matrix(net):
+    y = make_image()
+    full = jac.svd(jac.dense(net, y), SHAPE)
+    top = jac.top_singular_values(net, y, 5, tol=1e-9)
+    torch.testing.assert_close(top.s, full.s[:5], rtol=0, atol=1e-9)
+    for k in range(5):
+        sign = torch.sign((top.v[k] * full.v[k]).sum())
+        torch.testing.assert_close(top.v[k], sign * full.v[k], rtol=0, atol=1e-6)
+        torch.testing.assert_close(top.u[k], sign * full.u[k], rtol=0, atol=1e-6)
+
+
 def test_top_eigenpairs_restart_when_the_space_is_full():
     """Bulk of 900 close eigenvalues and a few products kept: the restarts must carry it."""
     lam = torch.cat([torch.linspace(1, 0.99, 20), torch.linspace(0.98, 0, 880)]).double()

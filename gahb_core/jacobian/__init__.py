@@ -10,7 +10,12 @@ from gahb_core.jacobian.estimates import (
     estimate_sum_sq,
     estimate_trace,
 )
-from gahb_core.jacobian.krylov import NotConvergedError, symmetric_eigenpairs, top_eigenpairs
+from gahb_core.jacobian.krylov import (
+    NotConvergedError,
+    symmetric_eigenpairs,
+    top_eigenpairs,
+    top_singular_values,
+)
 from gahb_core.jacobian.products import (
     Products,
     dense,
@@ -51,5 +56,6 @@ __all__ = [
     "symmetric_eigenpairs",
     "symmetric_part",
     "top_eigenpairs",
+    "top_singular_values",
     "vjp",
 ]

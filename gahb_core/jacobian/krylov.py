@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gahb_core.denoisers import Denoiser
 from gahb_core.jacobian.products import linearize
-from gahb_core.jacobian.spectrum import Spectrum
+from gahb_core.jacobian.spectrum import SingularValues, Spectrum
 from gahb_core.noise import make_generator
 
 
@@ -160,8 +160,44 @@ def top_eigenpairs(
         v = rows.unflatten(1, shape)
         return ((products.push(v) + products.pull(v)) / 2).flatten(1)
 
-    generator = make_generator(seed, "krylov start")
-    rows = min(block, y.numel())
-    start = torch.randn(rows, y.numel(), generator=generator, dtype=torch.float64).to(y)
+    start = _start(y, block, seed)
     ritz, count = symmetric_eigenpairs(apply, start, num, tol, max_products, seed)
     return Spectrum(ritz.lam, ritz.vectors.unflatten(1, shape), ritz.residuals, count)
+
+
+def _start(y: Tensor, block: int, seed: int) -> Tensor:
+    """Return a random first block (b, D) for one image `y`."""
+    shape, generator = (min(block, y.numel()), y.numel()), make_generator(seed, "krylov start")
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(y)
+
+
+def top_singular_values(
+    denoiser: Denoiser,
+    y: Tensor,
+    num: int = 20,
+    sigma: float | None = None,
+    tol: float = 1e-3,
+    block: int = 8,
+    max_products: int = 4000,
+    seed: int = 0,
+) -> SingularValues:
+    """Return the `num` largest singular values of J at one image, with u_k and v_k.
+
+    As `top_eigenpairs`, for the symmetric map JᵀJ, whose residuals ‖JᵀJ v_k − s_k² v_k‖ are at most
+    `tol`; u_k = J v_k / s_k.
+
+    Raises:
+        NotConvergedError: where the tolerance is not reached within `max_products`.
+    """
+    products = linearize(denoiser, y, sigma, block)
+    shape = y.shape[1:]
+
+    def apply(rows: Tensor) -> Tensor:
+        return products.pull(products.push(rows.unflatten(1, shape))).flatten(1)
+
+    start = _start(y, block, seed)
+    ritz, _ = symmetric_eigenpairs(apply, start, num, tol, max_products, seed)
+    v = ritz.vectors.unflatten(1, shape)
+    s = ritz.lam.clamp(min=0).sqrt()
+    u = products.push(v) / s.clamp(min=torch.finfo(s.dtype).tiny)[:, None, None, None]
+    return SingularValues(u, s, v)

@@ -1,0 +1,107 @@
+"""How heavy is the Jacobian? Top eigenpairs without forming it, beside one backward pass a pixel.
+
+    python tests/benchmarks/jacobian_80x80.py [--threads 2] [--block 8]
+
+The network is the three-block UNet of base 64 with random weights, its norms folded; the image is
+80×80. Times are CPU seconds of this process, so that a busy machine changes them little. Each
+measurement runs in a fresh process, so that its peak memory is its own.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+
+import torch
+
+from gahb_core import jacobian
+from gahb_core.denoisers import residual_denoiser
+from gahb_core.networks import UNet, fold_norm
+
+
+def make_problem(size: int) -> tuple:
+    """Return the denoiser and one noisy image (1, 1, size, size)."""
+    torch.manual_seed(0)
+    return residual_denoiser(fold_norm(UNet(3, 64))), torch.rand(1, 1, size, size)
+
+
+def top_pairs(size: int, block: int) -> dict:
+    """Return the 20 largest eigenvalues, their worst residual, and the products taken."""
+    f, y = make_problem(size)
+    top = jacobian.top_eigenpairs(f, y, 20, tol=1e-3, block=block)
+    worst = top.residuals.max().item()
+    return {"lam": top.lam.tolist(), "worst residual": worst, "products": top.num_products}
+
+
+def dense(size: int, block: int) -> dict:
+    """Return the 20 largest eigenvalues of the symmetric part of the Jacobian, formed whole."""
+    f, y = make_problem(size)
+    J = jacobian.dense(f, y, block=block)
+    return {
+        "lam": torch.linalg.eigvalsh(jacobian.symmetric_part(J).double())[-20:].flip(0).tolist()
+    }
+
+
+def rows(size: int, num: int) -> dict:
+    """Return nothing: `num` rows of the Jacobian, one backward pass each, as is often done."""
+    f, y = make_problem(size)
+    y.requires_grad_()
+    x_hat = f(y).flatten()
+    for i in range(num):
+        torch.autograd.grad(x_hat[i], y, retain_graph=True)
+    return {}
+
+
+def _measured(queue: multiprocessing.Queue, threads: int, job: object, *args: int) -> None:
+    torch.set_num_threads(threads)
+    start = time.process_time()
+    result = job(*args)
+    result["CPU s"] = time.process_time() - start
+    result["peak GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    queue.put(result)
+
+
+def measure(threads: int, job: object, *args: int) -> dict:
+    """Return what `job` returns, with CPU seconds and peak memory of its own process."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_measured, args=(queue, threads, job, *args))
+    process.start()
+    result = queue.get()
+    process.join()
+    return result
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--block", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=20)
+    args = parser.parse_args()
+    empty = measure(args.threads, rows, 80, 0)
+    print(f"loading and one forward pass: {empty['CPU s']:.1f} CPU s, {empty['peak GB']:.2f} GB")
+    top = measure(args.threads, top_pairs, 80, args.block)
+    print(
+        f"20 eigenpairs at 80×80: {top['CPU s']:.0f} CPU s, {top['peak GB']:.2f} GB, "
+        f"{top['products']} products, worst residual {top['worst residual']:.1e}"
+    )
+    slice_ = measure(args.threads, rows, 80, args.rows)
+    each = (slice_["CPU s"] - empty["CPU s"]) / args.rows
+    print(
+        f"row by row at 80×80: {each:.2f} CPU s a row, {6400 * each:.0f} CPU s for 6400 rows "
+        f"(scaled from {args.rows}), {slice_['peak GB']:.2f} GB before the matrix is stored"
+    )
+    small, full = (
+        measure(args.threads, top_pairs, 32, args.block),
+        measure(args.threads, dense, 32, 64),
+    )
+    gap = max(abs(a - b) for a, b in zip(small["lam"], full["lam"], strict=True))
+    print(
+        f"at 32×32: {small['CPU s']:.0f} CPU s against {full['CPU s']:.0f} formed whole, "
+        f"eigenvalues differ by at most {gap:.1e}"
+    )
+
+
+if __name__ == "__main__":
+    main()
