@@ -1,7 +1,6 @@
 """The command `gahb`: recipes · train · fetch · run · build · serve."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from gahb_core.pages import (
     run_pages,
     run_processes,
     serve_book,
+    share_cores,
     submit_jobs,
 )
 from gahb_core.pages.jobs import EXECUTORS
@@ -83,7 +83,7 @@ def _train_here(names: list[str], args: argparse.Namespace) -> int:
     command += ["--device", args.device, *(["--force"] if args.force else [])]
     commands = {name: [*command, name] for name in names}
     failed = []
-    for event in run_processes(commands, args.jobs, {"PYTHONUNBUFFERED": "1", **os.environ}):
+    for event in run_processes(commands, args.jobs, share_cores(args.jobs)):
         if event.kind == "line":
             print(event.text, flush=True)
         elif event.kind == "end" and event.code:

@@ -75,11 +75,10 @@ def test_recipes_are_listed(capsys):
     assert all(line.split()[1] in ("shipped", "unfinished", "missing") for line in lines)
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd, jobs):
+def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
-    names = ["c_alpha/alpha=1", "c_alpha/alpha=2"][: int(jobs)]
-    words = ["train", *names, "--profile", "smoke", "--jobs", jobs, "--device", "cpu"]
+    names = ["c_alpha/alpha=1", "c_alpha/alpha=2"]
+    words = ["train", *names, "--profile", "smoke", "--jobs", "2", "--device", "cpu"]
     assert cli.main(words) == 0
     printed = capfd.readouterr().out
     for name in names:

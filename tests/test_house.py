@@ -2,7 +2,6 @@
 
 import ast
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -157,19 +156,6 @@ def test_no_helper_is_defined_in_two_chapters():
             places.setdefault(node.name, set()).add(path.name)
     twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
     assert not twice, f"put these in a room of gahb_core: {twice}"
-
-
-def test_no_name_is_defined_twice_in_the_library():
-    """A public function that two rooms define is one that a reader confuses."""
-    count = Counter(
-        node.name
-        for path in SOURCES
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith(("_", "main"))
-    )
-    allowed = {"fingerprint": 2, "train": 3, "fetch": 2}  # of a recipe, a page; command and deed
-    twice = {name: n for name, n in count.items() if n > allowed.get(name, 1)}
-    assert not twice
 
 
 # --- what must not be committed -------------------------------------------------------------

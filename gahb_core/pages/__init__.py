@@ -4,7 +4,7 @@
 """
 
 from gahb_core.pages.book import build_book, serve_book, stage_book
-from gahb_core.pages.jobs import run_processes, submit_jobs
+from gahb_core.pages.jobs import run_processes, share_cores, submit_jobs
 from gahb_core.pages.records import Result, collect_results, format_results, load_results, record
 from gahb_core.pages.run import Outcome, format_report, run_pages
 from gahb_core.pages.spec import Page, Places, find_root, fingerprint, load_pages, select_pages
@@ -12,5 +12,6 @@ from gahb_core.pages.spec import Page, Places, find_root, fingerprint, load_page
 __all__ = [
     "Outcome", "Page", "Places", "Result", "build_book", "collect_results", "find_root",
     "fingerprint", "format_report", "format_results", "load_pages", "load_results", "record",
-    "run_pages", "run_processes", "select_pages", "serve_book", "stage_book", "submit_jobs",
+    "run_pages", "run_processes", "select_pages", "serve_book", "share_cores", "stage_book",
+    "submit_jobs",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Independent jobs, several at once: as processes here, or as a job array through submitit."""
 
+import os
 import queue
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,12 @@ class Event(NamedTuple):
     kind: str
     text: str = ""
     code: int = 0
+
+
+def share_cores(num_jobs: int) -> dict[str, str]:
+    """Return the environment of one job of `num_jobs`: its share of the cores, unless it is set."""
+    share = str(max(1, (os.cpu_count() or 1) // num_jobs))
+    return {"OMP_NUM_THREADS": share, "PYTHONUNBUFFERED": "1", **os.environ}
 
 
 def _follow(

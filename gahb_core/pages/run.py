@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.files import write_if_changed
-from gahb_core.pages.jobs import run_processes, submit_jobs
+from gahb_core.pages.jobs import run_processes, share_cores, submit_jobs
 from gahb_core.pages.missing import find_missing, make_note_page
 from gahb_core.pages.spec import Page, Places, fingerprint, load_pages, select_pages
 
@@ -37,12 +37,6 @@ def default_jobs() -> int:
     return max(1, min(2, os.cpu_count() or 1))
 
 
-def _environment(num_jobs: int) -> dict[str, str]:
-    """Return the environment of a page's process: its share of the cores, unless it is set."""
-    share = str(max(1, (os.cpu_count() or 1) // num_jobs))
-    return {"OMP_NUM_THREADS": share, "PYTHONUNBUFFERED": "1", **os.environ}
-
-
 def _run_here(
     pages: list[Page], places: Places, num_jobs: int, say: Callable[[str], None]
 ) -> Iterable[Outcome]:
@@ -53,7 +47,7 @@ def _run_here(
     spoke: dict[str, float] = {}
     last: dict[str, str] = {}
     commands = {page.name: [*command, page.name] for page in pages}
-    for event in run_processes(commands, num_jobs, _environment(num_jobs)):
+    for event in run_processes(commands, num_jobs, share_cores(num_jobs)):
         now = time.monotonic()
         if event.kind == "start":
             began[event.name] = spoke[event.name] = now
