@@ -65,6 +65,14 @@ def test_ranges_are_of_figures_that_are_promised():
     assert all(low <= high and math.isfinite(low + high) for _, _, low, high in RANGES)
 
 
+def test_every_notebook_is_a_page_and_every_page_is_in_the_contents():
+    notebooks = set((ROOT / "book").glob("*.ipynb"))
+    assert notebooks == {page.notebook for page in PAGES.values()}
+    contents = (ROOT / "_toc.yml").read_text()
+    missing = [name for name in PAGES if f"file: book/{name}\n" not in contents]
+    assert not missing, f"add these pages to _toc.yml: {missing}"
+
+
 def test_the_book_builds(built_book):
     assert (built_book / "index.html").is_file()
 
