@@ -162,6 +162,7 @@ def test_fingerprint_follows_every_input(project):
     assert is_new(page.notebook, make_notebook("# other"))
     assert is_new(project / "gahb_core" / "noise.py", "one = 2\n")
     assert is_new(project / "requirements.txt", "torch==0\n")
+    assert is_new(project / "book" / "measured" / "times.json", "{}")
     assert not is_new(weights / "A.safetensors", "weights without their card")
     assert is_new(weights / "A.card.json", "card")
     assert is_new(weights / "A.safetensors", "other weights")

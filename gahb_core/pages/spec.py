@@ -138,7 +138,7 @@ def select_pages(pages: list[Page], names: list[str]) -> list[Page]:
 
 
 def library_files(root: Path) -> list[Path]:
-    """Return every file that a page can depend on without naming it: library and lock file."""
+    """Return what a page can depend on unnamed: library, lock file, and book/measured."""
     skip = {"cli.py", "cli"}  # no page calls the command line
     files = [
         path
@@ -147,6 +147,7 @@ def library_files(root: Path) -> list[Path]:
         and "__pycache__" not in path.parts
         and path.relative_to(root / "gahb_core").parts[0] not in skip
     ]
+    files += (path for path in (root / "book" / "measured").rglob("*") if path.is_file())
     lock = root / "requirements.txt"
     return files + [lock] if lock.is_file() else files
 
@@ -162,8 +163,8 @@ def checkpoint_files(name: str, places: Places) -> list[Path]:
 def fingerprint(page: Page, places: Places) -> str:
     """Return the SHA-256 of all that a page is made from.
 
-    That is: the notebook, its parameters and profile, the library's source, the lock file, the
-    checkpoints it needs and the recorded figures that it reads.
+    That is: the notebook, its parameters and profile, the library's source, the lock file, what
+    benchmarks left in book/measured, the checkpoints it needs and the recorded figures that it reads.
     """
     files = [page.notebook, *library_files(places.root)]
     for name in page.checkpoints if places.profile != "smoke" else ():
