@@ -164,7 +164,7 @@ def fingerprint(page: Page, places: Places) -> str:
     """Return the SHA-256 of all that a page is made from.
 
     That is: the notebook, its parameters and profile, the library's source, the lock file, what
-    benchmarks left in book/measured, the checkpoints it needs and the recorded figures that it reads.
+    benchmarks left in book/measured, the checkpoints it needs and the figures that it reads.
     """
     files = [page.notebook, *library_files(places.root)]
     for name in page.checkpoints if places.profile != "smoke" else ():
