@@ -8,9 +8,12 @@ from gahb_core.denoisers.contract import (
     residual_denoiser,
     score,
 )
+from gahb_core.denoisers.disks import Disks, disk_denoiser, refine_disks
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.denoisers.memory import Memory, posterior_mean
 from gahb_core.denoisers.mixture import Mixture, mixture_denoiser
+from gahb_core.denoisers.posterior import Mmse, Posterior, PosteriorSpectrum, estimate_mmse
+from gahb_core.denoisers.ray import Ray, ray_denoiser
 from gahb_core.denoisers.shrinkage import (
     grid_shifts,
     make_cycle_spin,
@@ -23,14 +26,23 @@ from gahb_core.denoisers.shrinkage import (
     universal_factor,
     wiener_factors,
 )
+from gahb_core.denoisers.sinusoids import Sinusoids, sinusoid_denoiser
 
 __all__ = [
     "Denoiser",
+    "Disks",
     "Gaussian",
     "Memory",
     "Mixture",
+    "Mmse",
+    "Posterior",
+    "PosteriorSpectrum",
+    "Ray",
     "Residual",
+    "Sinusoids",
     "blind_sigma",
+    "disk_denoiser",
+    "estimate_mmse",
     "gaussian_denoiser",
     "grid_shifts",
     "make_cycle_spin",
@@ -42,8 +54,11 @@ __all__ = [
     "mixture_denoiser",
     "needed_sigma",
     "posterior_mean",
+    "ray_denoiser",
+    "refine_disks",
     "residual_denoiser",
     "score",
+    "sinusoid_denoiser",
     "sure_threshold",
     "universal_factor",
     "wiener_factors",

@@ -25,15 +25,22 @@ def make_disk_parameters(num: int, size: int = 32, seed: int = 0, start: int = 0
     return torch.cat([centre, radius[:, None], u[:, 3:]], dim=1)
 
 
-def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
-    """Return the disks (N, 1, size, size) of `parameters` (N, 5), anti-aliased.
+def cover_disks(place: Tensor, size: int = 32) -> Tensor:
+    """Return the part of each pixel that a disk covers, (N, size, size).
 
-    Coverage clip(r − distance + ½, 0, 1): closed form, so that autodiff gives tangent vectors.
+    clip(r − distance + ½, 0, 1) for places (cy, cx, r) (N, 3): closed form, so that autodiff
+    gives tangent vectors.
     """
-    cy, cx, radius, front, back = (p[:, None, None] for p in parameters.unbind(1))
-    grid = torch.arange(size, dtype=parameters.dtype, device=parameters.device) + 0.5
-    distance = torch.sqrt((grid[:, None] - cy) ** 2 + (grid - cx) ** 2 + 1e-12)
-    mask = (radius - distance + 0.5).clamp(0, 1)
+    cy, cx, radius = (p[:, None, None] for p in place.unbind(1))
+    grid = torch.arange(size, dtype=place.dtype, device=place.device) + 0.5
+    distance = torch.sqrt((grid[:, None] - cy) ** 2 + ((grid - cx) ** 2 + 1e-12))
+    return (radius + 0.5 - distance).clamp(0, 1)
+
+
+def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
+    """Return the disks (N, 1, size, size) of `parameters` (N, 5), anti-aliased."""
+    front, back = (p[:, None, None] for p in parameters[:, 3:].unbind(1))
+    mask = cover_disks(parameters[:, :3], size)
     return (mask * front + (1 - mask) * back)[:, None]
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 from gahb_core.images import faces, garments
 from gahb_core.images.c_alpha import make_c_alpha
 from gahb_core.images.disks import make_disks
+from gahb_core.images.ray import make_ray
+from gahb_core.images.shuffled import shuffle_pixels
+from gahb_core.images.sinusoids import make_sinusoids
 
 SPLITS = ("A", "B", "test")
 # first image, and how many, of each split of the loaded sets
@@ -17,8 +20,24 @@ _RANGES = {
     "faces": {"A": (0, 6_000), "B": (6_000, 6_000), "test": (12_000, 1_145)},
 }
 _SIZES = {"fashion": 32, "faces": 32}
-_MADE = {"c_alpha": make_c_alpha, "disks": make_disks}
-_OPTIONS = {"c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str}, "disks": {}}
+_SHUFFLED = "shuffled/"
+
+
+def _make_ray(num: int, size: int, image: str = "fashion", **stream: int) -> Tensor:
+    """Return the ray of the first image of A of the loaded set named `image`."""
+    return make_ray(load_images(image, "A", 1, size)[0], num, **stream)
+
+
+_MADE = {
+    "c_alpha": make_c_alpha,
+    "disks": make_disks,
+    "ray": _make_ray,
+    "sinusoids": make_sinusoids,
+}
+_OPTIONS = {
+    "c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str},
+    "ray": {"image": str},
+}
 
 
 class ImageSet(NamedTuple):
@@ -36,10 +55,12 @@ class ImageSet(NamedTuple):
 def parse_name(dataset: str) -> tuple[str, dict]:
     """Return family and options of a name such as "fashion" or "c_alpha/alpha=2".
 
+    "shuffled/faces" is of the family of "faces".
+
     Raises:
         ValueError: for a family or an option that does not exist.
     """
-    family, *words = dataset.split("/")
+    family, *words = dataset.removeprefix(_SHUFFLED).split("/")
     known = _OPTIONS.get(family, {})
     if family not in _RANGES and family not in _MADE:
         raise ValueError(f"dataset must be of {[*_RANGES, *_MADE]}, not {dataset!r}")
@@ -87,6 +108,9 @@ def open_images(
         MissingData: where the files are not on this machine.
     """
     family, options = parse_name(dataset)
+    if dataset.startswith(_SHUFFLED):
+        kept = open_images(dataset.removeprefix(_SHUFFLED), split, num, size)
+        return ImageSet(lambda indices: shuffle_pixels(kept.take(indices)), kept.num)
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
     if num is not None and num < 1:
@@ -107,7 +131,9 @@ def load_images(
 
     Args:
         dataset: "fashion" (32×32), "faces" (64 and smaller, default 32), "c_alpha/alpha=2",
-            "disks" (any size, default 32; `num` is needed, for they never end).
+            "disks", "sinusoids", "ray" or "ray/image=faces" (any size, default 32, the ray's as
+            its image allows; `num` is needed, for they never end); "shuffled/…" before any of
+            them: pixels moved by one fixed permutation.
         split: "A", "B" or "test"; disjoint.
         num: how many.
         size: side in pixels.

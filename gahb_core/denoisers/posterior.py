@@ -1,0 +1,157 @@
+"""What the exact denoisers of manifolds share: their posterior covariance, and quadrature on it."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.noise import add_noise
+
+REACH = 5.5  # half-width of a window of quadrature, in standard deviations
+
+
+class PosteriorSpectrum(NamedTuple):
+    """Eigenvalues and eigenvectors of Cov[x | y] / σ², the Jacobian of the exact denoiser.
+
+    Attributes:
+        lam: shrinkage factors (B, K), the largest first; those beyond the rank are 0.
+        atoms: their eigenvectors (B, K, C, H, W), orthonormal.
+    """
+
+    lam: Tensor
+    atoms: Tensor
+
+
+class Mmse(NamedTuple):
+    """The least mean squared error, summed over pixels, estimated over some images.
+
+    Attributes:
+        mmse: mean of E[‖x − x_hat‖² | y], which the posterior knows without x.
+        standard_error: of that mean.
+        squared_error: mean of ‖x − x_hat‖², the same with more noise; it differs by more than
+            chance only if the posterior is wrong.
+    """
+
+    mmse: float
+    standard_error: float
+    squared_error: float
+
+
+class Posterior:
+    """What follows from rows F_r with Cov[x | y] = Σ_r F_r F_rᵀ, which subclasses give."""
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return the posterior mean, of the shape of `y`."""
+        raise NotImplementedError
+
+    def posterior_factors(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return the rows F (B, R, D), float64, with Cov[x | y] = FᵀF."""
+        raise NotImplementedError
+
+    def posterior_mse(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return E[‖x − x_hat‖² | y] = tr Cov[x | y], (B,): summed over pixels, no D × D matrix."""
+        rows = [self.posterior_factors(one, s) for one, s in _each(y, sigma)]
+        return torch.cat([f.square().sum((1, 2)) for f in rows]).to(y)
+
+    def posterior_covariance(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return Cov[x | y], (B, D, D): equal to σ² ∇f(y), but made without a derivative."""
+        rows = [self.posterior_factors(one, s) for one, s in _each(y, sigma)]
+        return torch.cat([f.mT @ f for f in rows]).to(y)
+
+    def posterior_spectrum(
+        self, y: Tensor, sigma: float | Tensor, num: int = 20
+    ) -> PosteriorSpectrum:
+        """Return the `num` first eigenvalues and eigenvectors of Cov[x | y] / σ².
+
+        Rows of F that hold less than 1e-9 of the trace together are left out. If more are left
+        than there are pixels, FᵀF is formed; if not, no D × D matrix is.
+
+        Raises:
+            ValueError: where `num` is not from 1 to D.
+        """
+        if not 1 <= num <= y[0].numel():
+            raise ValueError(f"num must be from 1 to D = {y[0].numel()}, not {num}")
+        pairs = [
+            _eigenpairs(_without_small_rows(self.posterior_factors(one, s)[0]) / s, num)
+            for one, s in _each(y, sigma)
+        ]
+        lam, atoms = (torch.stack(part).to(y) for part in zip(*pairs, strict=True))
+        return PosteriorSpectrum(lam, atoms.reshape(len(y), num, *y.shape[1:]))
+
+
+def _each(y: Tensor, sigma: float | Tensor) -> list[tuple[Tensor, float]]:
+    """Return each image (1, ...) with its σ."""
+    every = needed_sigma(sigma, y).flatten().tolist()
+    every = every * len(y) if len(every) == 1 else every
+    return list(zip(y.split(1), every, strict=True))
+
+
+def _without_small_rows(factors: Tensor, rest: float = 1e-9) -> Tensor:
+    energy, order = factors.square().sum(1).sort(descending=True)
+    left = energy.sum() - energy.cumsum(0)
+    return factors[order[: int((left > rest * energy.sum()).sum()) + 1]]
+
+
+def _eigenpairs(factors: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Return the `num` first eigenvalues (num,) and eigenvectors (num, D) of FᵀF."""
+    rank, dim = factors.shape
+    if rank >= dim:
+        lam, vectors = torch.linalg.eigh(factors.T @ factors)
+        return lam.flip(0)[:num].clamp(min=0), vectors.T.flip(0)[:num]
+    # an orthonormal basis of the rows, filled up to `num` directions in which there is no variance
+    padding = torch.zeros(max(num - rank, 0), dim).to(factors)
+    _, values, vectors = torch.linalg.svd(torch.cat([factors, padding]), full_matrices=num > rank)
+    lam = torch.cat([values.square(), torch.zeros(max(num - len(values), 0)).to(values)])
+    return lam[:num], vectors[:num]
+
+
+def estimate_mmse(f: Posterior, x: Tensor, sigma: float, seed: int = 0, start: int = 0) -> Mmse:
+    """Return the least mean squared error at `sigma`, over clean images `x` drawn from the prior.
+
+    Args:
+        f: the exact denoiser of the law of `x`.
+        x: (N, C, H, W); N of at least 2.
+        sigma: standard deviation of the noise, in image units.
+        seed: of the noise, one stream an image (see `noise.add_noise`).
+        start: index of the first image.
+
+    Raises:
+        ValueError: for fewer than two images.
+    """
+    if len(x) < 2:
+        raise ValueError(f"x must hold at least 2 images, not {len(x)}")
+    y = add_noise(x, sigma, seed, start)
+    known = f.posterior_mse(y, sigma).double()
+    squared = (f(y, sigma) - x).double().square().flatten(1).sum(1)
+    error = float(known.std() / len(x) ** 0.5)
+    return Mmse(float(known.mean()), error, float(squared.mean()))
+
+
+@cache
+def _gauss_legendre(num: int) -> tuple[list[float], list[float]]:
+    nodes, weights = np.polynomial.legendre.leggauss(num)
+    return nodes.tolist(), weights.tolist()
+
+
+def window_rule(peak: Tensor, std: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Return nodes and log weights (..., num) of an integral over [0, 1] of a peaked function.
+
+    Gauss–Legendre on the part of [0, 1] in which exp(−(u − peak)²/2 std²) is not below e^−15 of
+    its greatest value there; that part is narrower where the peak lies outside. With 16 nodes the
+    moments of a truncated Gaussian are right to 1e−5 or better, at any `std`.
+
+    Args:
+        peak: (...), anywhere.
+        std: of the shape of `peak`, positive.
+        num: how many nodes.
+    """
+    nodes, weights = (torch.tensor(v).to(peak) for v in _gauss_legendre(num))
+    centre = peak.clamp(0, 1)
+    outside, reach = (peak - centre).abs(), REACH * std
+    reach = reach**2 / (torch.sqrt(outside**2 + reach**2) + outside)
+    low, high = (centre - reach).clamp(min=0), (centre + reach).clamp(max=1)
+    half = ((high - low) / 2)[..., None]
+    return low[..., None] + half * (1 + nodes), (half * weights).log()

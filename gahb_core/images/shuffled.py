@@ -1,0 +1,28 @@
+"""The shuffled control: the pixels of every image moved by one fixed permutation.
+
+Intensities and pixel-to-pixel covariances stay as they were, but for their places; what is near
+what is lost. Source: paper (a).
+"""
+
+import torch
+from torch import Tensor
+
+from gahb_core.noise import make_generator
+
+
+def pixel_permutation(num: int, seed: int = 0) -> Tensor:
+    """Return the fixed permutation of `num` pixels: new pixel i is old pixel permutation[i]."""
+    return torch.randperm(num, generator=make_generator(seed, "pixels", num))
+
+
+def shuffle_pixels(x: Tensor, seed: int = 0) -> Tensor:
+    """Return images (..., H, W) with their pixels moved by `pixel_permutation`."""
+    flat = x.flatten(-2)
+    return flat[..., pixel_permutation(flat.shape[-1], seed).to(x.device)].reshape(x.shape)
+
+
+def unshuffle_pixels(x: Tensor, seed: int = 0) -> Tensor:
+    """Return images (..., H, W) with their pixels moved back: the inverse of `shuffle_pixels`."""
+    flat = x.flatten(-2)
+    back = pixel_permutation(flat.shape[-1], seed).argsort()
+    return flat[..., back.to(x.device)].reshape(x.shape)

@@ -1,0 +1,38 @@
+"""Sinusoids of one cycle an image: a manifold of two dimensions."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gahb_core.noise import make_generator
+
+
+def make_sinusoid_parameters(num: int, seed: int = 0, start: int = 0) -> Tensor:
+    """Return (num, 2): phase ~ U[0, 2π) and intensity ~ U[0, 1], each from its own stream."""
+    u = torch.empty(num, 2)
+    for i in range(num):
+        torch.rand(2, generator=make_generator(seed, "sinusoids", start + i), out=u[i])
+    return u * torch.tensor([2 * math.pi, 1.0])
+
+
+def draw_sinusoids(parameters: Tensor, size: int = 32) -> Tensor:
+    """Return x(i, j) = ½ + (a/2) cos(2π (j + ½)/S − φ) for (φ, a) (N, 2): (N, 1, size, size).
+
+    Upright waves, one cycle across the image; in [0, 1] for a in [0, 1].
+    """
+    phase, intensity = (p[:, None, None, None] for p in parameters.unbind(1))
+    columns = torch.arange(size, dtype=parameters.dtype, device=parameters.device) + 0.5
+    wave = torch.cos(2 * math.pi / size * columns - phase)
+    return (0.5 + 0.5 * intensity * wave).expand(-1, 1, size, size)
+
+
+def make_sinusoids(num: int, size: int = 32, seed: int = 0, start: int = 0) -> Tensor:
+    """Return `num` random sinusoids (num, 1, size, size) in [0, 1].
+
+    Raises:
+        ValueError: where `size` is below 3: fewer columns do not hold both phases of a cycle.
+    """
+    if size < 3:
+        raise ValueError(f"size must be at least 3, not {size}")
+    return draw_sinusoids(make_sinusoid_parameters(num, seed, start), size).contiguous()
