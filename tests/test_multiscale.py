@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import pywt
+import skimage.data
 import torch
 
 from gahb_core import checkpoints
@@ -24,7 +25,7 @@ from gahb_core.multiscale import (
     stretch,
     super_resolve,
 )
-from gahb_core.networks import BFCNN, SPATIAL_LAYERS, fold_norm, initialize
+from gahb_core.networks import BFCNN, fold_norm, initialize
 from gahb_core.noise import add_noise, make_generator, sample_normal
 from gahb_core.sampling import ascend, drain, sample
 
@@ -194,29 +195,24 @@ def test_each_level_is_told_the_noise_it_has():
     assert told == [None] * 4
 
 
-def test_multiscale_equals_wiener_where_the_levels_are_independent():
-    """Image white within each band of the orthonormal Haar basis: the exact denoiser is known."""
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 2.0])
+def test_multiscale_equals_wiener_where_the_levels_are_independent(sigma):
+    """Bands white and independent of each other: the exact denoiser of the image is known."""
     variances = (0.3, 0.05, 0.01)  # of x_2, x̄_2, x̄_1
-    low = lambda y, sigma: y * variances[0] / (variances[0] + sigma**2)  # noqa: E731
-    details = [
-        lambda y, sigma, given, c=c: y * c / (c + sigma**2) for c in (variances[2], variances[1])
-    ]
+    low, coarse, fine = (
+        lambda y, sigma, given=None, c=c: y * c / (c + sigma**2) for c in variances
+    )
     units = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
     pyramid = haar_decompose(units, 2)
-    bands = (pyramid.low, pyramid.details[1], pyramid.details[0])
-    covariance = sum(
-        (4**j) ** 2 * c * band.flatten(1) @ band.flatten(1).mT
-        for c, band, j in zip(variances, bands, (2, 2, 1), strict=True)
-    )
+    bands = zip(variances, (pyramid.low, *reversed(pyramid.details)), (2, 2, 1), strict=True)
+    # the adjoint of a band times 4^j is its inverse
+    rows = [(c * 16**j, band.flatten(1)) for c, band, j in bands]
+    covariance = sum(c * row @ row.mT for c, row in rows)
     exact = gaussian_denoiser(torch.zeros(1, 8, 8, dtype=torch.float64), covariance)
-    y, sigma = normal(3, 1, 8, 8), torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
-    sigmas = sigma.reshape(-1, 1, 1, 1)
-    by_hand = multiscale_denoiser(
-        lambda v, s: low(v, s.reshape(-1, 1, 1, 1)),
-        [lambda v, s, g, f=f: f(v, s.reshape(-1, 1, 1, 1), g) for f in details],
-    )
-    assert sigmas.shape == (3, 1, 1, 1)
-    assert (by_hand(y, sigma) - exact(y, sigma)).abs().max() < 1e-12
+    y = normal(3, 1, 8, 8)
+    assert (
+        multiscale_denoiser(low, [fine, coarse])(y, sigma) - exact(y, sigma)
+    ).abs().max() < 1e-12
 
 
 def test_jacobian_of_the_whole_system_is_that_of_autodiff_and_homogeneous():
@@ -415,8 +411,7 @@ def authors_model(field=13):
 
 def face():
     """The 160×160 face of scikit-image's photograph, (1, 1, 160, 160)."""
-    data = pytest.importorskip("skimage.data")
-    x = data.astronaut()[20:180, 140:300].mean(-1) / 255
+    x = skimage.data.astronaut()[20:180, 140:300].mean(-1) / 255
     return torch.from_numpy(x).float()[None, None]
 
 
@@ -443,11 +438,34 @@ def test_authors_networks_expect_these_bands():
 
 @pytest.mark.skipif(not AUTHORS.is_dir(), reason="the authors' networks are not in GAHB_DATA")
 def test_authors_system_denoises_as_published():
-    """PSNR-in −8 and 7: paper (b)'s faces 18.9 and 24.7, low pass only saturates at 25.3."""
-    model, x = authors_model(), face()
-    assert SPATIAL_LAYERS[13] == (4, 8, 12, 16)
-    with torch.no_grad():
-        for psnr_in, least in ((-8, 14.0), (7, 20.0)):
-            y = add_noise(x, 10 ** (-psnr_in / 20), seed=0)
-            print(psnr_in, float(psnr(model(y), x)), float(psnr(model.low_pass_only(y), x)))
-            assert float(psnr(model(y), x)) > least
+    """Paper (b), figure 4, mean over faces, against RF 9 in the pixel domain, on one other face.
+
+    At PSNR-in −8 published 18.9 against 11.8, at 7 24.7 against 22.8; the receptive field of the
+    details hardly matters; low pass only stops where the details are what is missing.
+    """
+    wide, narrow, x = authors_model(13), authors_model(5), face()
+    pixel = residual_denoiser(fold_norm(checkpoints.import_authors(AUTHORS / "flat__RF_9x9.pt")))
+    ceiling = float(psnr(spread(haar_decompose(x, 2).low, 2), x))
+    found = {}
+    for psnr_in in (-8, 7):
+        y = add_noise(x, 10 ** (-psnr_in / 20), seed=0)
+        with torch.no_grad():
+            found[psnr_in] = [
+                float(psnr(f(y), x)) for f in (wide, narrow, wide.low_pass_only, pixel)
+            ]
+    assert found[-8] == pytest.approx([17.0, 17.0, 17.0, 10.9], abs=0.2)
+    assert found[7] == pytest.approx([23.0, 23.0, 21.6, 21.5], abs=0.2)
+    assert abs(found[7][0] - found[7][1]) < 0.1
+    assert found[7][2] < ceiling < 24
+
+
+@pytest.mark.skipif(not AUTHORS.is_dir(), reason="the authors' networks are not in GAHB_DATA")
+def test_authors_networks_draw_details_as_strong_as_those_of_the_photograph():
+    x = face()[..., 32:96, 32:96]
+    true = haar_decompose(x, 2)
+    *_, last = super_resolve(authors_model(), true.low, details=Ascent(beta=0.5))
+    assert bool(last.drawn.finished.all())
+    drawn = haar_decompose(last.x, 2)
+    assert (drawn.low - true.low).abs().max() < 1e-6
+    for found, expected in zip(drawn.details, true.details, strict=True):
+        assert 0.5 < found.std() / expected.std() < 1.5
