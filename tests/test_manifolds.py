@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gahb_core import denoisers, images
+from gahb_core.denoisers.posterior import window_rule
 from gahb_core.noise import add_noise, make_generator
 
 SIZE = 12  # small disks: radius 3 to 4.5
@@ -177,6 +178,32 @@ def test_a_ray_is_the_mean_of_a_truncated_gaussian():
 
 
 # --- the quadrature -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("std", [0.01, 0.1, 0.3, 3.0])
+def test_a_window_holds_all_of_a_truncated_gaussian(std):
+    """Sixteen nodes against a midpoint rule of 200,000, the peak inside [0, 1] or outside."""
+    u = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    for peak in (-5 * std, -std, 0.0, 0.3, 0.99, 1 + 2 * std):
+        nodes, log_weight = window_rule(*torch.tensor([[peak], [std]]).double(), 16)
+        log_mass = log_weight[0] - ((nodes[0] - peak) / std).square() / 2
+        dense = -((u - peak) / std).square() / 2
+        mass = float(dense.logsumexp(0)) - math.log(200_000)
+        mean, wanted = (log_mass.softmax(0) @ nodes[0], dense.softmax(0) @ u)
+        variance = log_mass.softmax(0) @ (nodes[0] - mean).square()
+        spread = float(dense.softmax(0) @ (u - wanted).square())
+        assert float(log_mass.logsumexp(0)) == pytest.approx(mass, abs=1e-5)
+        assert float(mean) == pytest.approx(float(wanted), abs=1e-5 * std)
+        assert float(variance) == pytest.approx(spread, rel=1e-4)
+
+
+def test_disks_of_32_pixels_have_five_factors_near_one_and_no_tail():
+    """At σ = .04, the noise of the published spectrum of a network."""
+    x = images.draw_disks(torch.tensor([[15.3, 17.1, 8.2, 0.8, 0.25]]).double(), 32)
+    f = denoisers.disk_denoiser(32, keep=128)
+    lam = f.posterior_spectrum(add_noise(x, 0.04, 1), 0.04, num=12).lam[0]
+    assert 0.85 < float(lam[4]) <= float(lam[0]) < 1.25
+    assert float(lam[5]) < 0.03
 
 
 @pytest.mark.parametrize("sigma", [1.0, 0.1, 0.01])

@@ -140,8 +140,9 @@ def window_rule(peak: Tensor, std: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """Return nodes and log weights (..., num) of an integral over [0, 1] of a peaked function.
 
     Gauss–Legendre on the part of [0, 1] in which exp(−(u − peak)²/2 std²) is not below e^−15 of
-    its greatest value there; that part is narrower where the peak lies outside. With 16 nodes the
-    moments of a truncated Gaussian are right to 1e−5 or better, at any `std`.
+    its greatest value there; that part is narrower where the peak lies outside. For a truncated
+    Gaussian whose peak is up to 6 std outside, 16 nodes give mass and mean (in std) to 2e−6 and
+    the variance to 4e−5, at any `std`.
 
     Args:
         peak: (...), anywhere.

@@ -33,8 +33,8 @@ def cover_disks(place: Tensor, size: int = 32) -> Tensor:
     """
     cy, cx, radius = (p[:, None, None] for p in place.unbind(1))
     grid = torch.arange(size, dtype=place.dtype, device=place.device) + 0.5
-    distance = torch.sqrt((grid[:, None] - cy) ** 2 + ((grid - cx) ** 2 + 1e-12))
-    return (radius + 0.5 - distance).clamp(0, 1)
+    distance = torch.sqrt((grid[:, None] - cy) ** 2 + (grid - cx) ** 2 + 1e-12)
+    return (radius - distance + 0.5).clamp(0, 1)
 
 
 def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
