@@ -438,7 +438,7 @@ def test_authors_networks_expect_these_bands():
 
 @pytest.mark.skipif(not AUTHORS.is_dir(), reason="the authors' networks are not in GAHB_DATA")
 def test_authors_system_denoises_as_published():
-    """Paper (b), figure 4, mean over faces, against RF 9 in the pixel domain, on one other face.
+    """Paper (b), mean over faces, against RF 9 in the pixel domain, on one other face.
 
     At PSNR-in −8 published 18.9 against 11.8, at 7 24.7 against 22.8; the receptive field of the
     details hardly matters; low pass only stops where the details are what is missing.

@@ -1,7 +1,7 @@
 """Cascades: draw x_J, then level by level the details that go with it; or keep the x_J of an image.
 
 Large images from small networks: the low band alone is drawn by a network that sees all of it; the
-details by local ones, at any size. Source: paper (b), section 5 and its code.
+details by local ones, at any size. Source: paper (b) and its code.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """Denoising from coarse to fine: a small global prior of x_J, local ones of the details.
 
-Source: paper (b), sections 3 and 4: p(x_0) = p(x_J) ∏_j p(x̄_j | x_j).
+Source: paper (b): p(x_0) = p(x_J) ∏_j p(x̄_j | x_j).
 """
 
 from collections.abc import Iterator, Sequence

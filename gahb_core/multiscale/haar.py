@@ -9,7 +9,7 @@ half of what the orthonormal transform gives (PyWavelets' `dwt2(x, "haar")`, who
 these are). So x_j stays in [0, 1], and white noise of deviation σ in x_0 is white noise of
 deviation σ / 2^j in every band of level j. The horizontal band answers to horizontal edges.
 
-Source: Kadkhodaie, Guth, Mallat & Simoncelli, ICLR 2023 (paper (b)), section 3, and its code.
+Source: Kadkhodaie, Guth, Mallat & Simoncelli, ICLR 2023 (paper (b)), and its code.
 """
 
 from typing import NamedTuple
