@@ -257,6 +257,18 @@ def test_a_page_without_its_data_is_kept_with_a_note(project, tmp_path, monkeypa
     assert statuses(run_pages(places, ["b"])) == {"b": "not run"}
 
 
+def test_a_page_without_its_file_says_where_it_was_looked_for(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path))
+    add_page(project, "b", "# B", "1", needs="{files: [published/net.pt]}")
+    places = Places(project)
+    (outcome,) = run_pages(places, ["b"])
+    assert outcome.status == "not run"
+    assert f"the file published/net.pt is not in {tmp_path}" in outcome.detail
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "net.pt").touch()
+    assert statuses(run_pages(places, ["b"])) == {"b": "ok"}
+
+
 def test_note_page_keeps_no_output(tmp_path):
     content = json.loads(make_notebook("# T", "1"))
     content["cells"][1] |= {"outputs": [{"output_type": "error"}], "execution_count": 3}

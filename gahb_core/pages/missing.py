@@ -15,6 +15,11 @@ def find_missing(page: Page, places: Places) -> str | None:
             locate(dataset)
         except MissingData as error:
             return str(error)
+    for name in page.files:
+        from gahb_core.images import data_folder
+
+        if not (data_folder() / name).is_file():
+            return f"the file {name} is not in {data_folder()}: set GAHB_DATA to a folder with it"
     for name in page.checkpoints if places.profile != "smoke" else ():  # smoke trains its own
         if not checkpoint_files(name, places):
             return (

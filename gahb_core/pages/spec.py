@@ -11,14 +11,15 @@ import yaml
 from gahb_core.pages.files import hash_files
 
 KEYS = {"name", "notebook", "parameters", "title", "needs", "records"}
-NEEDS = {"data", "checkpoints", "results"}
+NEEDS = {"data", "files", "checkpoints", "results"}
 
 
 class Page(NamedTuple):
     """A chapter with parameters, as `book/pages.yml` lists it.
 
-    `data` and `checkpoints` must be there before it can run; `results` names the pages whose
-    recorded figures it reads (so it runs after them); `records` the figures it must record.
+    `data` (image sets), `files` (of the data folder) and `checkpoints` must be there before it can
+    run; `results` names the pages whose recorded figures it reads (so it runs after them);
+    `records` the figures it must record.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Page(NamedTuple):
     parameters: dict[str, Any] = {}
     title: str | None = None
     data: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
