@@ -16,6 +16,11 @@ PAGES = {page.name: page for page in load_pages(ROOT)}
 RANGES: list[tuple[str, str, float, float]] = [
     ("01_tweedie", "tweedie.identity_max_error", 0, 1e-6),
     ("01_tweedie", "tweedie.kl_bound_rel_error", 0, 1e-3),
+    ("01_tweedie", "tweedie.psnr.0", 17.0, 18.5),
+    ("01_tweedie", "tweedie.psnr.10", 21.5, 23.0),
+    ("01_tweedie", "tweedie.psnr.20", 27.4, 29.0),
+    ("01_tweedie", "tweedie.psnr.30", 34.8, 36.5),
+    ("01_tweedie", "tweedie.blind_sigma_rel_error", 0, 0.12),
 ]
 
 

@@ -1,0 +1,76 @@
+"""Which σ law, weight, batch, rate and averaging train best: small networks, equal images seen.
+
+Every variant trains the same small UNet on the same garments, or C² images, and is judged on
+256 images of split B: the test images decide nothing. Results land in
+book/measured/recipe_search.json one by one, and a variant that is there is not run again.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gahb_core.denoisers import residual_denoiser
+from gahb_core.images import load_images
+from gahb_core.metrics import psnr_curve
+from gahb_core.noise import SigmaLaw, sigma_from_psnr
+from gahb_core.recipes import Recipe
+from gahb_core.training import train
+
+TARGET = Path(__file__).parents[2] / "book" / "measured" / "recipe_search.json"
+PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
+SMALL = Recipe(
+    "small", "fashion", num=10_000, channels=(8, 16, 32, 48), batch_size=32, num_steps=1500
+)
+LOG = SigmaLaw("log", 0.005, 1.0)
+VARIANTS = {
+    "σ = u², loss/σ": {},
+    "σ = u², plain loss": {"weight_power": 0.0},
+    "σ = u², loss/σ^1.5": {"weight_power": 1.5},
+    "log σ uniform, loss/σ": {"law": LOG},
+    "log σ uniform, plain loss": {"law": LOG, "weight_power": 0.0},
+    "norms never frozen": {"freeze_norm": 1.0},
+    "mean of weights": {"ema": 0.998},
+    "batch of 16": {"batch_size": 16, "num_steps": 3000},
+    "batch of 64": {"batch_size": 64, "num_steps": 750},
+    "rate 1.5e-3": {"learning_rate": 1.5e-3},
+    "rate 6e-3": {"learning_rate": 6e-3},
+}
+DATASETS = {"fashion": 10_000, "c_alpha/alpha=2": None}
+
+
+def measure(recipe: Recipe) -> dict:
+    """Return validation PSNR-out (mean over images) and the processor's seconds of one training."""
+    began = time.process_time()
+    *_, last = train(recipe)
+    seconds = time.process_time() - began
+    x = load_images(recipe.dataset, "B", 256)
+    sigmas = [sigma_from_psnr(p) for p in PSNR_IN]
+    curve = psnr_curve(residual_denoiser(last.net), x, sigmas, seed=7).mean(0)
+    return {
+        "psnr_in": PSNR_IN,
+        "psnr_out": [round(float(v), 3) for v in curve],
+        "images": last.images,
+        "processor_seconds": round(seconds, 1),
+        "loss": [[s, round(v, 5)] for s, v, _ in last.curve],
+    }
+
+
+def main() -> None:
+    """Run what is missing and print a line a variant."""
+    torch.set_num_threads(1)
+    results = json.loads(TARGET.read_text()) if TARGET.exists() else {}
+    for dataset, num in DATASETS.items():
+        for name, change in VARIANTS.items():
+            row = results.setdefault(dataset, {})
+            if name not in row:
+                row[name] = measure(replace(SMALL, dataset=dataset, num=num, **change))
+                TARGET.parent.mkdir(exist_ok=True)
+                TARGET.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+            print(f"{dataset:16} {name:28}", row[name]["psnr_out"], row[name]["processor_seconds"])
+
+
+if __name__ == "__main__":
+    main()
