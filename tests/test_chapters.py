@@ -21,6 +21,10 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("01_tweedie", "tweedie.psnr.20", 27.4, 29.0),
     ("01_tweedie", "tweedie.psnr.30", 34.8, 36.5),
     ("01_tweedie", "tweedie.blind_sigma_rel_error", 0, 0.12),
+    ("02_sampling", "sampling.gaussian_cov_rel_error", 0, 0.16),
+    ("02_sampling", "sampling.closest_cosine_memorizer", 0.999, 1.0001),
+    ("02_sampling", "sampling.closest_cosine_network", 0.8, 0.97),
+    ("02_sampling", "sampling.frechet_fitted_start", 0, 8),
 ]
 
 
