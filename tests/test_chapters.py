@@ -25,6 +25,10 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("02_sampling", "sampling.closest_cosine_memorizer", 0.999, 1.0001),
     ("02_sampling", "sampling.closest_cosine_network", 0.8, 0.97),
     ("02_sampling", "sampling.frechet_fitted_start", 0, 8),
+    ("04_fixed_bases", "bases.network_above_cyclespin", 0, 10),
+    ("05_adaptive_bases", "gahb.linearity_error", 0, 1e-5),
+    ("05_adaptive_bases", "gahb.posterior_pca_error", 0, 1e-6),
+    ("05_adaptive_bases", "gahb.mean_uv", 0.8, 1),
 ]
 
 
