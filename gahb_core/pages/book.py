@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,19 @@ def _tidy_notebook(content: dict[str, Any], page: Page) -> dict[str, Any]:
     return content
 
 
+def _own_labels(content: dict[str, Any], page: Page) -> dict[str, Any]:
+    """Return `content` with the page's name before each label, if its notebook is another page too.
+
+    Labels are unique in a book, and one notebook may stand for several pages.
+    """
+    if page.name == page.notebook.stem:
+        return content
+    text = json.dumps(content, ensure_ascii=False)
+    for label in set(re.findall(r":label: ([\w-]+)", text)):
+        text = re.sub(rf"(?<![\w-]){label}(?![\w-])", f"{page.name}-{label}", text)
+    return json.loads(text)
+
+
 def _read_page(page: Page, places: Places) -> bytes:
     """Return the staged notebook of a page: the executed one, or a note that there is none."""
     executed = places.executed(page.name)
@@ -43,7 +57,7 @@ def _read_page(page: Page, places: Places) -> bytes:
         text = executed.read_bytes()
     else:
         text = make_note_page(page.notebook, f"It has no results yet: run `gahb run {page.name}`.")
-    content = _tidy_notebook(json.loads(text), page)
+    content = _own_labels(_tidy_notebook(json.loads(text), page), page)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
