@@ -12,6 +12,7 @@ from conftest import make_notebook
 
 from gahb_core import images
 from gahb_core.pages import (
+    Page,
     Places,
     Result,
     build_book,
@@ -28,7 +29,7 @@ from gahb_core.pages import (
     stage_book,
     submit_jobs,
 )
-from gahb_core.pages.book import make_server
+from gahb_core.pages.book import _own_labels, make_server
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.files import write_atomically, write_if_changed
 from gahb_core.pages.missing import make_note_page
@@ -383,3 +384,15 @@ def test_files_that_hold_the_same_are_not_touched(tmp_path):
 def test_server_is_for_this_machine_alone(tmp_path):
     with make_server(tmp_path, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_notebook_that_is_two_pages_has_labels_of_its_own(tmp_path):
+    text = "```{exercise}\n:label: one-half\n```\n```{solution} one-half\n```\none-half-more"
+    content = {"cells": [{"cell_type": "markdown", "source": text}]}
+    first = Page("chapter", tmp_path / "chapter.ipynb")
+    second = Page("again", tmp_path / "chapter.ipynb")
+    assert _own_labels(content, first) == content
+    changed = _own_labels(content, second)["cells"][0]["source"]
+    assert ":label: again-one-half\n" in changed
+    assert "{solution} again-one-half\n" in changed
+    assert changed.endswith("\none-half-more")
