@@ -200,8 +200,10 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
         },
     }
     weights_path, card_path, _ = paths(recipe.name, profile)
-    _write(weights_path, content)
-    _write(card_path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    training.write_safely(weights_path, content)
+    training.write_safely(
+        card_path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode()
+    )
     return card
 
 
@@ -210,13 +212,6 @@ def _data_fingerprint(recipe: Recipe) -> dict:
     x = load_images(recipe.dataset, recipe.split, min(64, recipe.num or 64), recipe.size)
     pixels = (x * 255).round().to(torch.uint8).numpy().tobytes()
     return {"dataset": recipe.dataset, "first_images_sha256": hashlib.sha256(pixels).hexdigest()}
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def train(

@@ -26,10 +26,12 @@ class Recipe:
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers').
         batch_size, num_steps: images a step, and steps.
         learning_rate: at its highest.
-        optimizer: "adam" or "muon".
+        optimizer: "adam".
         schedule: "cosine" (after a warm-up of 2%) or "halving" (every tenth of the steps).
         ema: decay of the running mean of the weights a step; 0: none.
         freeze_norm: part of the steps after which the norms use their running deviation.
+        gain: factor on the initial weights.
+        clip: largest norm of the gradient; 0: any.
         seed: weights, order of the images and noise.
         expected: what it should reach: {"psnr_out.20": ...}, in decibels on held-out images.
     """
@@ -75,7 +77,7 @@ def make_network(recipe: Recipe) -> UNet | BFCNN:
 
 def to_json(recipe: Recipe) -> dict:
     """Return the recipe as plain JSON data (without what it is expected to reach)."""
-    data = asdict(replace(recipe, law=recipe.law))
+    data = asdict(recipe)
     data["law"] = recipe.law._asdict()
     del data["expected"]
     return json.loads(json.dumps(data))

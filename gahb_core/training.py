@@ -5,6 +5,7 @@ depends on σ alone. Nothing random is carried from step to step: indices, noise
 come from generators made of (seed, t), so that a resumed run equals an unbroken one bit for bit.
 """
 
+import io
 import math
 import os
 import pickle
@@ -124,6 +125,17 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
     net.eval()
 
 
+def write_safely(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside its place, onto the disk, then into its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
 def _read_state(path: Path) -> dict:
     try:
         data = torch.load(path, weights_only=True)
@@ -137,7 +149,8 @@ class _State:
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.step, self.seconds, self.curve = recipe, 0, 0.0, []
-        layout = torch.channels_last if max(recipe.channels) <= 256 else torch.contiguous_format
+        # channels last is the faster layout for narrow networks and the slower for wide ones
+        layout = torch.channels_last if recipe.channels[0] < 64 else torch.contiguous_format
         self.net = make_network(recipe).to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
@@ -147,13 +160,9 @@ class _State:
         names = ("step", "seconds", "curve", "mean", "losses")
         data = {n: getattr(self, n) for n in names} | {"recipe": fingerprint(self.recipe)}
         data |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        content = io.BytesIO()
+        torch.save(data, content)
+        write_safely(path, content.getvalue())
 
     def load(self, path: Path) -> None:
         data = _read_state(path)

@@ -1,5 +1,6 @@
 """What the exact denoisers of manifolds share: their posterior covariance, and quadrature on it."""
 
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import NamedTuple
 
@@ -40,16 +41,16 @@ class Mmse(NamedTuple):
     squared_error: float
 
 
-class Posterior:
+class Posterior(ABC):
     """What follows from rows F_r with Cov[x | y] = Σ_r F_r F_rᵀ, which subclasses give."""
 
+    @abstractmethod
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def posterior_factors(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return the rows F (B, R, D), float64, with Cov[x | y] = FᵀF."""
-        raise NotImplementedError
 
     def posterior_mse(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return E[‖x − x_hat‖² | y] = tr Cov[x | y], (B,): summed over pixels, no D × D matrix."""

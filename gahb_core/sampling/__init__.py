@@ -1,7 +1,6 @@
 """Sampling: coarse-to-fine stochastic gradient ascent, free or constrained by measurements."""
 
 from gahb_core.sampling.ascent import (
-    Denoiser,
     DivergedError,
     Samples,
     Step,
@@ -23,7 +22,6 @@ from gahb_core.sampling.measurements import (
 )
 
 __all__ = [
-    "Denoiser",
     "DivergedError",
     "Measurement",
     "Samples",

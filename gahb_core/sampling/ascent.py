@@ -34,9 +34,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.denoisers import Denoiser
 from gahb_core.noise import make_generator, sample_normal
-
-Denoiser = Callable[..., Tensor]
 
 
 class Step(NamedTuple):
