@@ -26,7 +26,7 @@ class Recipe:
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers').
         batch_size, num_steps: images a step, and steps.
         learning_rate: at its highest.
-        optimizer: "adam".
+        optimizer: "muon" (with Adam for what is no matrix) or "adam".
         schedule: "cosine" (after a warm-up of 2%) or "halving" (every tenth of the steps).
         ema: decay of the running mean of the weights a step; 0: none.
         freeze_norm: part of the steps after which the norms use their running deviation.
@@ -50,7 +50,7 @@ class Recipe:
     batch_size: int = 64
     num_steps: int = 6000
     learning_rate: float = 3e-3
-    optimizer: str = "adam"
+    optimizer: str = "muon"
     schedule: str = "cosine"
     ema: float = 0.0
     freeze_norm: float = 0.7

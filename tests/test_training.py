@@ -12,7 +12,14 @@ from gahb_core.images import open_images
 from gahb_core.networks import BiasFreeNorm
 from gahb_core.noise import SigmaLaw
 from gahb_core.recipes import RECIPES, Recipe, as_in_papers, find_recipe, fingerprint, make_network
-from gahb_core.training import batch_indices, estimate_norms, learning_rate, make_batch, train
+from gahb_core.training import (
+    batch_indices,
+    estimate_norms,
+    learning_rate,
+    make_batch,
+    make_optimizer,
+    train,
+)
 
 SMALL = Recipe(
     "small",
@@ -74,8 +81,9 @@ def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
     assert all(torch.equal(resumed[k], unbroken[k]) for k in unbroken)
 
 
-def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, one_thread):
-    recipe = replace(SMALL, num_steps=230)
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, one_thread, optimizer):
+    recipe = replace(SMALL, num_steps=230, optimizer=optimizer)
     for _ in range(3):
         progress = next(train(recipe, tmp_path / "state", save_seconds=0))
     assert not progress.done
@@ -126,6 +134,25 @@ def test_training_teaches(one_thread):
     assert last < 0.5 * first
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_muon_moves_a_convolution_along_an_orthogonal_matrix(layout):
+    net = make_network(SMALL).to(memory_format=layout)
+    optimizer = make_optimizer(replace(SMALL, optimizer="muon", learning_rate=0.01), net)
+    weights = net.mid_block[0].weight
+    before, gammas = weights.detach().clone(), net.mid_block[1].gammas.detach().clone()
+    grad = torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
+    weights.grad = grad.clone(memory_format=torch.contiguous_format)
+    optimizer.step()
+    step = (before - weights.detach()).flatten(1)
+    u, _, v = torch.linalg.svd(grad.flatten(1), full_matrices=False)
+    # torch's iteration brings the singular values near one, not to one
+    along = (u @ v * step).sum() / step.norm() / (u @ v).norm()
+    assert float(along) > 0.95
+    size = step.square().mean().sqrt() / 0.01
+    assert 0.1 < float(size) < 0.3  # 0.2 times the rate, as Adam's
+    assert torch.equal(net.mid_block[1].gammas, gammas)  # had no gradient
+
+
 def test_estimated_norms_are_those_of_the_data():
     images = open_images("fashion", "A", 64)
     net = make_network(SMALL)
@@ -149,7 +176,7 @@ def test_a_diverging_loss_is_reported(one_thread):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimizer": "sgd"}, "optimizer must be"),
+        ({"optimizer": "sgd"}, "optimizer must be 'muon' or 'adam'"),
         ({"schedule": "linear"}, "schedule must be"),
         ({"architecture": "vit"}, "architecture must be"),
     ],

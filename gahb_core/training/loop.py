@@ -22,6 +22,7 @@ from gahb_core.images import ImageSet, open_images
 from gahb_core.networks import BiasFreeNorm
 from gahb_core.noise import make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
+from gahb_core.training.optimizers import make_optimizer
 
 
 class Progress(NamedTuple):
@@ -86,17 +87,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
         raise ValueError(f"schedule must be 'cosine' or 'halving', not {recipe.schedule!r}")
     warm = min(1.0, (step + 1) / (0.02 * recipe.num_steps))
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def make_optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer over the parameters of `net`.
-
-    Raises:
-        ValueError: for one that is not known.
-    """
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, fused=True)
-    raise ValueError(f"optimizer must be 'adam', not {recipe.optimizer!r}")
 
 
 def _norms(net: nn.Module) -> list[BiasFreeNorm]:

@@ -1,0 +1,24 @@
+"""Training: one resumable loop of least squares, a generator that yields its progress."""
+
+from gahb_core.training.loop import (
+    Progress,
+    batch_indices,
+    estimate_norms,
+    learning_rate,
+    make_batch,
+    train,
+    write_safely,
+)
+from gahb_core.training.optimizers import MuonAdam, make_optimizer
+
+__all__ = [
+    "MuonAdam",
+    "Progress",
+    "batch_indices",
+    "estimate_norms",
+    "learning_rate",
+    "make_batch",
+    "make_optimizer",
+    "train",
+    "write_safely",
+]
