@@ -29,6 +29,8 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("05_adaptive_bases", "gahb.linearity_error", 0, 1e-5),
     ("05_adaptive_bases", "gahb.posterior_pca_error", 0, 1e-6),
     ("05_adaptive_bases", "gahb.mean_uv", 0.8, 1),
+    *(("07_manifolds", f"disks.exact_lambda.{k}", 0.7, 1.3) for k in range(5)),
+    *(("07_manifolds", f"disks.exact_lambda.{k}", 0, 0.03) for k in range(5, 10)),
 ]
 
 
