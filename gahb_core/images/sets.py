@@ -1,6 +1,7 @@
 """Image sets by name: one way to open any of them, with disjoint splits A, B and test."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,12 @@ _SHUFFLED = "shuffled/"
 
 def _make_ray(num: int, size: int, image: str = "fashion", **stream: int) -> Tensor:
     """Return the ray of the first image of A of the loaded set named `image`."""
-    return make_ray(load_images(image, "A", 1, size)[0], num, **stream)
+    return make_ray(_first_image(image, size), num, **stream)
+
+
+@lru_cache(maxsize=8)
+def _first_image(dataset: str, size: int) -> Tensor:
+    return load_images(dataset, "A", 1, size)[0]
 
 
 _MADE = {

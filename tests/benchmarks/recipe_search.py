@@ -1,7 +1,8 @@
-"""Which σ law, weight, batch, rate and averaging train best: small networks, equal images seen.
+"""Which σ law, weight, batch, rate, averaging and optimizer train best, at equal images seen.
 
-Every variant trains the same small UNet on the same garments, or C² images, and is judged on
-256 images of split B: the test images decide nothing. Results land in
+Garments and C² images with a small UNet and Adam; then faces with the full one, where batches and
+optimizers were tried. Every variant of a set trains the same network on the same images, and is
+judged on 256 images of split B: the test images decide nothing. Results land in
 book/measured/recipe_search.json one by one, and a variant that is there is not run again.
 """
 
@@ -21,9 +22,10 @@ from gahb_core.training import train
 
 TARGET = Path(__file__).parents[2] / "book" / "measured" / "recipe_search.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
-SMALL = Recipe(
-    "small", "fashion", num=10_000, channels=(8, 16, 32, 48), batch_size=32, num_steps=1500
-)
+ADAM = {"optimizer": "adam", "learning_rate": 3e-3}
+SMALL = Recipe("small", "", channels=(8, 16, 32, 48), batch_size=32, num_steps=1500, **ADAM)
+FULL = Recipe("full", "", batch_size=16, num_steps=5000, **ADAM)  # 80,000 images
+MUON = {"optimizer": "muon"}
 LOG = SigmaLaw("log", 0.005, 1.0)
 VARIANTS = {
     "σ = u², loss/σ": {},
@@ -38,7 +40,20 @@ VARIANTS = {
     "rate 1.5e-3": {"learning_rate": 1.5e-3},
     "rate 6e-3": {"learning_rate": 6e-3},
 }
-DATASETS = {"fashion": 10_000, "c_alpha/alpha=2": None}
+FULL_VARIANTS = {
+    "Adam, batch of 16": {},
+    "Adam, batch of 8": {"batch_size": 8, "num_steps": 10_000},
+    "Adam, batch of 32": {"batch_size": 32, "num_steps": 2500},
+    "Muon, batch of 16": MUON,
+    "Muon, batch of 32": MUON | {"batch_size": 32, "num_steps": 2500},
+    "Muon, batch of 16, rate 6e-3": MUON | {"learning_rate": 6e-3},
+    "Muon, batch of 16, loss/σ^1.5": MUON | {"weight_power": 1.5},
+}
+SETS = {  # images: how many, the network, its variants
+    "fashion": (10_000, SMALL, VARIANTS),
+    "c_alpha/alpha=2": (None, SMALL, VARIANTS),
+    "faces": (6_000, FULL, FULL_VARIANTS),
+}
 
 
 def measure(recipe: Recipe) -> dict:
@@ -62,11 +77,11 @@ def main() -> None:
     """Run what is missing and print a line a variant."""
     torch.set_num_threads(1)
     results = json.loads(TARGET.read_text()) if TARGET.exists() else {}
-    for dataset, num in DATASETS.items():
-        for name, change in VARIANTS.items():
+    for dataset, (num, base, variants) in SETS.items():
+        for name, change in variants.items():
             row = results.setdefault(dataset, {})
             if name not in row:
-                row[name] = measure(replace(SMALL, dataset=dataset, num=num, **change))
+                row[name] = measure(replace(base, dataset=dataset, num=num, **change))
                 TARGET.parent.mkdir(exist_ok=True)
                 TARGET.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
             print(f"{dataset:16} {name:28}", row[name]["psnr_out"], row[name]["processor_seconds"])
