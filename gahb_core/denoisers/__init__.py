@@ -1,5 +1,13 @@
 """Denoisers: the contract f(y, sigma) → x_hat, and the denoisers that are known exactly."""
 
+from gahb_core.denoisers.contours import (
+    Regions,
+    contour_denoiser,
+    contour_tangents,
+    fit_regions,
+    region_covariance,
+    region_denoiser,
+)
 from gahb_core.denoisers.contract import (
     Denoiser,
     Residual,
@@ -38,11 +46,15 @@ __all__ = [
     "Posterior",
     "PosteriorSpectrum",
     "Ray",
+    "Regions",
     "Residual",
     "Sinusoids",
     "blind_sigma",
+    "contour_denoiser",
+    "contour_tangents",
     "disk_denoiser",
     "estimate_mmse",
+    "fit_regions",
     "gaussian_denoiser",
     "grid_shifts",
     "make_cycle_spin",
@@ -55,6 +67,8 @@ __all__ = [
     "needed_sigma",
     "posterior_mean",
     "ray_denoiser",
+    "region_covariance",
+    "region_denoiser",
     "refine_disks",
     "residual_denoiser",
     "score",
