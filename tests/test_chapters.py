@@ -35,6 +35,17 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("06_c_alpha", "c_alpha.gahb_overlap", 0.4, 1),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0.7, 1.3) for k in range(5)),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0, 0.03) for k in range(5, 10)),
+    *(("07_manifolds", f"disks.lambda.{k}", 0.9, 1.3) for k in range(5)),
+    *(("07_manifolds", f"disks.lambda.{k}", 0.2, 0.9) for k in range(5, 10)),
+    ("07_manifolds", "disks.tangent_angle_deg", 0, 40),
+    ("07_manifolds", "disks.gap_to_mmse_db.10", 1, 5),
+    ("07_manifolds", "disks.gap_to_mmse_db.30", 4, 12),
+    ("07_manifolds", "disks.slope", 0.5, 1),
+    ("07_manifolds", "ray.gain_db", 27, 31),
+    ("07_shuffled", "shuffled.psnr_loss_db.10", 1, 6),
+    ("07_shuffled", "shuffled.psnr_loss_db.20", 2, 8),
+    ("07_shuffled", "shuffled.slope", 0.1, 0.4),
+    ("07_shuffled", "shuffled.slope_faces", 0.38, 0.5),
 ]
 
 
