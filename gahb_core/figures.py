@@ -48,14 +48,18 @@ def to_images(x: Any, name: str = "x") -> np.ndarray:
         ValueError: when the shape is none of these.
     """
     images = to_array(x)
-    if images.ndim == 4 and images.shape[1] == 1:
+    shape = images.shape
+    if images.ndim == 4 and shape[1] == 1:
         images = images[:, 0]
-    if images.ndim == 2:
-        images = images[None]
+    images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or 0 in images.shape:
-        shape = to_array(x).shape
         raise ValueError(f"{name} must have shape (N, 1, H, W), (N, H, W) or (H, W), not {shape}")
     return images
+
+
+def to_grey(x: Any) -> Any:
+    """Return images (..., C, H, W), each on its own scale with zero in the middle grey, ½."""
+    return 0.5 + 0.5 * x / abs(x).amax((-3, -2, -1), keepdim=True)
 
 
 def to_uint8(x: Any, low: float = 0.0, high: float = 1.0) -> np.ndarray:

@@ -166,3 +166,9 @@ def test_vendored_scripts_are_the_recorded_ones():
     recorded = set(fetch.recorded_sums())
     wanted = {place for files in fetch.PACKAGES.values() for place in files.values()}
     assert {name for name in wanted if not name.endswith("/")} <= recorded
+
+
+def test_to_grey_puts_zero_in_the_middle_and_the_largest_at_an_end():
+    e = torch.tensor([[[[-2.0, 0.0, 1.0]]], [[[0.0, 0.1, 0.2]]]])
+    expected = torch.tensor([[[[0.0, 0.5, 0.75]]], [[[0.5, 0.75, 1.0]]]])
+    torch.testing.assert_close(figures.to_grey(e), expected)

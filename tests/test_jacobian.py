@@ -234,3 +234,12 @@ def test_bad_input_is_named(linear):
         jac.mean_uv(J, 300)
     with pytest.raises(jac.NotConvergedError, match="above tol = 1e-10 after 32 products"):
         jac.top_eigenpairs(f, make_image(), 20, tol=1e-10, max_products=32)
+
+
+def test_overlap_counts_the_axes_two_spaces_share():
+    eye = torch.eye(6).reshape(6, 1, 2, 3)
+    mix = torch.linalg.qr(torch.randn(2, 2, generator=torch.Generator().manual_seed(0)))[0]
+    turned = torch.einsum("ij,jchw->ichw", mix, eye[:2])
+    assert jac.overlap(eye[:2], turned) == pytest.approx(1)
+    assert jac.overlap(eye[:2], eye[1:3]) == pytest.approx(0.5)
+    assert jac.overlap(eye[:2], eye[2:]) == pytest.approx(0)

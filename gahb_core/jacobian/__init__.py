@@ -31,6 +31,7 @@ from gahb_core.jacobian.spectrum import (
     asymmetry,
     decompose,
     mean_uv,
+    overlap,
     svd,
     symmetric_part,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "linearity_error",
     "linearize",
     "mean_uv",
+    "overlap",
     "svd",
     "symmetric_eigenpairs",
     "symmetric_part",

@@ -91,3 +91,12 @@ def mean_uv(J: Tensor, num: int | None = None) -> float:
     if not 1 <= num <= len(s):
         raise ValueError(f"num must lie in 1 … {len(s)}, not {num}")
     return (u.mT * vh)[:num].sum(1).abs().mean().item()
+
+
+def overlap(a: Tensor, b: Tensor) -> float:
+    """Return how much of the space of `a` lies in that of `b`: 1 if all, 0 if orthogonal.
+
+    Both are orthonormal images (K, C, H, W): the mean over k of ‖projection of a_k on b‖².
+    """
+    a, b = a.flatten(1).double().cpu(), b.flatten(1).double().cpu()
+    return float((a @ b.mT).square().sum() / len(a))
