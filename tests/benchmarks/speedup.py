@@ -4,9 +4,10 @@ Same network, images and thread, three seeds. Ours trains for a short budget (80
 what it holds at the end, as mean PSNR-out over PSNR-in 0, 5, … 30 on images of split B, is the
 target. The papers' recipe (σ = u², plain sum of squares, Adam 1e-3 halved every tenth of the run)
 may use five times as many steps, with its schedule stretched over them, and is stopped once it is
-there, or after five times our seconds; the ratio is a lower bound where it never was. It is lent our batch size: with the papers' 512 it would
-make a few hundred steps in that time. Seconds are the processor's, without the evaluations.
-Results land in book/measured/speedup.json one by one; what is there is not run again.
+there, or after five times our seconds; the ratio is a lower bound where it never was. It is lent
+our batch size: with the papers' 512 it would make a few hundred steps in that time. Seconds are
+the processor's, without the evaluations. Results land in book/measured/speedup.json one by one;
+what is there is not run again.
 """
 
 import json
