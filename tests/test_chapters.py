@@ -46,6 +46,10 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("07_shuffled", "shuffled.psnr_loss_db.20", 2, 8),
     ("07_shuffled", "shuffled.slope", 0.1, 0.4),
     ("07_shuffled", "shuffled.slope_faces", 0.38, 0.5),
+    ("samples_faces", "recipe.frechet_pca64.faces", 0.5, 4),
+    ("samples_faces", "recipe.pair_corr.faces", 0.9, 1),
+    ("samples_fashion", "recipe.frechet_pca64.fashion", 1, 6),
+    ("samples_fashion", "recipe.pair_corr.fashion", 0.85, 1),
 ]
 
 

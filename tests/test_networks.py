@@ -154,3 +154,23 @@ def test_initial_weights_come_from_the_seed_and_start_at_no_noise():
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_norm_by_hand_has_the_gradient_of_its_formula():
+    norm = BiasFreeNorm(3).double()
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.uniform_(norm.gammas, 0.5, 1.5, generator=generator)
+    x = 1 + torch.randn(4, 3, 5, 6, generator=generator, dtype=torch.float64)
+    x.requires_grad_()
+
+    def formula(x, gammas):
+        sd = torch.sqrt(x.var(dim=(0, 2, 3), keepdim=True, unbiased=False) + 1e-5)
+        return x * gammas / sd
+
+    cotangent = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(norm(x), formula(x, norm.gammas))
+    ours = torch.autograd.grad(norm(x), (x, norm.gammas), cotangent)
+    wanted = torch.autograd.grad(formula(x, norm.gammas), (x, norm.gammas), cotangent)
+    for a, b in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.autograd.gradcheck(norm, x)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.denoisers.gaussian import Gaussian, _eigenbasis
+from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.images import CAlpha
 
 
@@ -87,11 +87,6 @@ def contour_tangents(mask: Tensor, below: Tensor, above: Tensor) -> Tensor:
     return torch.diag_embed(moves).transpose(0, 1).reshape(moves.shape[1], -1)
 
 
-def _denoiser(mean: Tensor, covariance: Tensor, mask: Tensor) -> Gaussian:
-    shape = mask.shape
-    return Gaussian(mean.reshape(shape), *_eigenbasis((covariance + covariance.T) / 2, shape))
-
-
 def region_denoiser(mask: Tensor, regions: Regions) -> Gaussian:
     """Return the best affine denoiser of C^α images whose mask M (1, S, S) is known.
 
@@ -100,7 +95,7 @@ def region_denoiser(mask: Tensor, regions: Regions) -> Gaussian:
     backgrounds are Gaussian (they are, but for their rescaling to a range).
     """
     mean = torch.full_like(mask, regions.mean, dtype=torch.float64)
-    return _denoiser(mean, region_covariance(mask, regions), mask)
+    return gaussian_denoiser(mean, region_covariance(mask, regions))
 
 
 def contour_denoiser(parts: CAlpha, index: int, regions: Regions) -> Gaussian:
@@ -114,5 +109,5 @@ def contour_denoiser(parts: CAlpha, index: int, regions: Regions) -> Gaussian:
     mask = parts.mask[index]
     G = contour_tangents(mask, parts.below[index], parts.above[index])
     off = regions.row - parts.contour[index].double()
-    mean = regions.mean + off @ G
-    return _denoiser(mean, region_covariance(mask, regions) + G.T @ regions.contour @ G, mask)
+    mean = (regions.mean + off @ G).reshape(mask.shape)
+    return gaussian_denoiser(mean, region_covariance(mask, regions) + G.T @ regions.contour @ G)

@@ -63,8 +63,7 @@ def _eigenbasis(covariance: Tensor, shape: torch.Size) -> tuple[Tensor, Basis]:
     def synthesize(c: Tensor) -> Tensor:
         return (c @ vectors.T.to(c)).reshape(len(c), *shape)
 
-    # rounding can push a null eigenvalue below 0
-    return lam.clamp(min=0), Basis("eigenvectors", analyze, synthesize, torch.arange(len(lam)))
+    return lam, Basis("eigenvectors", analyze, synthesize, torch.arange(len(lam)))
 
 
 def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = None) -> Gaussian:
@@ -83,11 +82,13 @@ def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = No
     wanted = (size, size) if basis is None else (size,)
     if tuple(covariance.shape) != wanted:
         raise ValueError(f"covariance must have shape {wanted}, not {tuple(covariance.shape)}")
-    if basis is None and not torch.allclose(covariance, covariance.T):
-        raise ValueError("covariance must be symmetric, but differs from its transpose")
-    low = covariance.min() if basis is not None else torch.linalg.eigvalsh(covariance)[0]
-    if low < -1e-6 * covariance.abs().max():
-        raise ValueError(f"covariance must have no negative variance, not {float(low):.3g}")
+    variances = covariance
     if basis is None:
-        return Gaussian(mean, *_eigenbasis(covariance, mean.shape))
-    return Gaussian(mean, covariance.clamp(min=0), basis)
+        if not torch.allclose(covariance, covariance.T):
+            raise ValueError("covariance must be symmetric, but differs from its transpose")
+        variances, basis = _eigenbasis(covariance, mean.shape)
+    low = float(variances.min())
+    if low < -1e-6 * float(covariance.abs().max()):
+        raise ValueError(f"covariance must have no negative variance, not {low:.3g}")
+    # rounding can push a null variance below 0
+    return Gaussian(mean, variances.clamp(min=0), basis)
