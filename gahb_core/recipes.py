@@ -107,13 +107,31 @@ def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
     )
 
 
+def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
+    """Return the recipe for the first `nums` images of A and of B: the same but for the images."""
+    return [
+        replace(recipe, name=f"{prefix}/N={n}/{s}", num=n, split=s, expected=expected)
+        for n in nums
+        for s in "AB"
+        for expected in (recipe.expected if n == max(nums) else {},)
+    ]
+
+
 def _laptop() -> dict[str, Recipe]:
     reached = {"psnr_out.0": 17.8, "psnr_out.10": 22.4, "psnr_out.20": 28.4, "psnr_out.30": 35.6}
-    garments = Recipe("", "fashion", num=10_000, expected=reached)
+    garments = Recipe("", "fashion", expected=reached)
     reached = {"psnr_out.0": 19.2, "psnr_out.10": 23.1, "psnr_out.20": 27.9, "psnr_out.30": 33.9}
     faces = Recipe("", "faces", num=6_000, expected=reached)
-    table = [replace(garments, name=f"fashion/N=10000/{s}", split=s) for s in "AB"]
-    table += [replace(faces, name=f"faces/N=6000/{s}", split=s) for s in "AB"]
+    table = _by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
+    table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
+    bfcnn = replace(garments, architecture="bfcnn", channels=(16,), expected={})
+    table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
+    for size in (16, 24):
+        small = replace(faces, size=size, expected={})
+        table += [
+            replace(small, name=f"faces/size={size}/N={n}/A", num=n) for n in (6_000, 1_000, 100, 10)
+        ]
+    table += _by_num(Recipe("", "c_alpha/alpha=2"), "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     made = ["disks", "sinusoids", "ray", *(f"c_alpha/alpha={a}" for a in range(1, 6))]
     table += [shuffled, *(Recipe(n, n) for n in made)]
