@@ -128,9 +128,8 @@ def _laptop() -> dict[str, Recipe]:
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size in (16, 24):
         small = replace(faces, size=size, expected={})
-        table += [
-            replace(small, name=f"faces/size={size}/N={n}/A", num=n) for n in (6_000, 1_000, 100, 10)
-        ]
+        for num in (6_000, 1_000, 100, 10):
+            table.append(replace(small, name=f"faces/size={size}/N={num}/A", num=num))
     table += _by_num(Recipe("", "c_alpha/alpha=2"), "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     made = ["disks", "sinusoids", "ray", *(f"c_alpha/alpha={a}" for a in range(1, 6))]
