@@ -89,6 +89,21 @@ def test_nearest_equals_brute_force_for_every_block(measure, block):
     assert found.index.tolist() == table.argmax(0).tolist()
 
 
+def test_nearest_of_shifted_images_equals_brute_force():
+    queries, references = draw(5, 1, 8, 8), draw(20, 1, 8, 8, seed=1)
+    references[7] = queries[3].roll((1, -2), (-2, -1))
+    table = torch.stack(
+        [metrics.shifted_correlation(queries, r.expand_as(queries), 2) for r in references]
+    )
+    found = metrics.nearest(queries, references, block=6, max_shift=2)
+    same(found.similarity, table.amax(0))
+    assert found.index.tolist() == table.argmax(0).tolist()
+    assert found.index[3] == 7
+    assert found.similarity[3] > 0.999
+    with pytest.raises(ValueError, match="max_shift must not be negative, not -2"):
+        metrics.nearest(queries, references, max_shift=-2)
+
+
 def test_nearest_is_fast_enough_for_a_training_set():
     references = torch.rand(10_000, 1, 32, 32, generator=make_generator(0))
     start = time.process_time()

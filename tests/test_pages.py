@@ -109,6 +109,17 @@ def test_results_are_read_back(project):
 # --- what a page is -------------------------------------------------------------------------
 
 
+def test_records_are_listed_with_braces(project):
+    listing = project / "book" / "pages.yml"
+    text = listing.read_text()
+    listing.write_text(text.replace("[a.twice]", '["a.twice", "a.{x,y}.{1,2}"]'))
+    names = ("a.twice", "a.x.1", "a.x.2", "a.y.1", "a.y.2")
+    assert load_pages(project)[0].records == names
+    listing.write_text(text.replace("[a.twice]", '["a.{x"]'))
+    with pytest.raises(ValueError, match=r"braces in book/pages.yml must be closed, not 'a.\{x'"):
+        load_pages(project)
+
+
 def test_pages_are_listed(project):
     one, five = load_pages(project)
     assert (one.name, one.parameters, one.records) == ("a_one", {}, ("a.twice",))

@@ -89,7 +89,11 @@ class Nearest(NamedTuple):
 
 
 def nearest(
-    queries: Tensor, references: Tensor, measure: str = "correlation", block: int = 1024
+    queries: Tensor,
+    references: Tensor,
+    measure: str = "correlation",
+    block: int = 1024,
+    max_shift: int = 0,
 ) -> Nearest:
     """Return the most similar of `references` (N, ...) for each of `queries` (B, ...).
 
@@ -101,9 +105,13 @@ def nearest(
         references: N images of the same size.
         measure: "correlation" (mean removed) or "cosine".
         block: references compared at once.
+        max_shift: let the queries (B, C, H, W) move by up to so many pixels along each axis, as
+            circular shifts, and count the best: an image moved by a pixel is no new image, though
+            it correlates little with itself where it has fine detail.
 
     Raises:
-        ValueError: for another measure, unequal image sizes, no reference, or block < 1.
+        ValueError: for another measure, unequal image sizes, no reference, block < 1 or
+            max_shift < 0.
     """
     if measure not in ("correlation", "cosine"):
         raise ValueError(f"measure must be 'correlation' or 'cosine', not {measure!r}")
@@ -112,7 +120,11 @@ def nearest(
             f"references must be one or more images of shape {tuple(queries.shape[1:])} and "
             f"block ≥ 1, not {tuple(references.shape)} and {block}"
         )
+    if max_shift < 0:
+        raise ValueError(f"max_shift must not be negative, not {max_shift}")
     unit = _unit(queries, measure == "correlation")
+    if max_shift:
+        unit = _shift_all(unit.reshape(queries.shape), max_shift).flatten(1)
     found = []
     for start in range(0, len(references), block):
         part = _unit(references[start : start + block].to(unit), measure == "correlation")
@@ -120,4 +132,11 @@ def nearest(
         found.append((similarity, index + start))
     similarity, which = torch.stack([s for s, _ in found]).max(0)
     index = torch.stack([i for _, i in found]).gather(0, which[None])[0]
-    return Nearest(index, similarity)
+    similarity, shift = similarity.reshape(-1, len(queries)).max(0)
+    return Nearest(index.reshape(-1, len(queries)).gather(0, shift[None])[0], similarity)
+
+
+def _shift_all(x: Tensor, most: int) -> Tensor:
+    """Return all shifts of `x` (B, C, H, W) by up to `most`, (shifts · B, C, H, W), none first."""
+    steps = sorted(range(-most, most + 1), key=abs)
+    return torch.cat([torch.roll(x, (i, j), (-2, -1)) for i in steps for j in steps])

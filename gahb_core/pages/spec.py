@@ -88,6 +88,24 @@ def _check_keys(entry: Any, allowed: set[str], where: str) -> dict[str, Any]:
     return entry
 
 
+def expand_braces(text: str) -> list[str]:
+    """Return the names that a text with lists in braces stands for.
+
+    >>> expand_braces("psnr.{train,test}.{0,3}")
+    ['psnr.train.0', 'psnr.train.3', 'psnr.test.0', 'psnr.test.3']
+
+    Raises:
+        ValueError: for a brace that is not closed.
+    """
+    head, brace, rest = text.partition("{")
+    if not brace:
+        return [text]
+    options, closed, tail = rest.partition("}")
+    if not closed:
+        raise ValueError(f"braces in book/pages.yml must be closed, not {text!r}")
+    return [head + option + end for option in options.split(",") for end in expand_braces(tail)]
+
+
 def _make_page(entry: Any, root: Path) -> Page:
     entry = _check_keys(entry, KEYS, "a page of book/pages.yml")
     if not {"name", "notebook"} <= set(entry):
@@ -97,7 +115,7 @@ def _make_page(entry: Any, root: Path) -> Page:
     if not notebook.is_file():
         raise ValueError(f"page {entry['name']}: notebook {notebook} does not exist")
     lists = {key: tuple(needs.get(key) or ()) for key in NEEDS}
-    records = tuple(entry.get("records") or ())
+    records = tuple(name for text in entry.get("records") or () for name in expand_braces(text))
     parameters = entry.get("parameters") or {}
     return Page(entry["name"], notebook, parameters, entry.get("title"), records=records, **lists)
 
