@@ -10,7 +10,8 @@ import json
 import os
 import pickle
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +26,15 @@ from gahb_core import training
 from gahb_core.denoisers import Residual, residual_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
+from gahb_core.multiscale import Conditional, MultiScale, conditional_denoiser
 from gahb_core.networks import BFCNN, UNet, fold_norm, num_parameters
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe, fingerprint, make_network, to_json
-from gahb_core.training import Progress
+from gahb_core.training import Progress, clean_bands
 
 CARD_PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
 HALF_COSTS_DB = 0.01
+_Blind = Residual | Conditional
 
 
 class Checkpoint(NamedTuple):
@@ -145,18 +148,52 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
     return Checkpoint(net.eval().requires_grad_(False), card)
 
 
-def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> Residual:
-    """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`."""
-    return residual_denoiser(fold_norm(load(name, profile).net).to(device))
+def _denoiser(net: nn.Module, recipe: Recipe) -> _Blind:
+    return conditional_denoiser(net) if recipe.bands == "details" else residual_denoiser(net)
+
+
+def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> _Blind:
+    """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`.
+
+    That of a recipe of details is f(y, sigma=None, given), a `multiscale.Conditional`.
+    """
+    net = fold_norm(load(name, profile).net).to(device)
+    return _denoiser(net, find_recipe(name, profile))
+
+
+def load_multiscale(
+    low: str, details: Sequence[str], profile: str = "laptop", device: str = "cpu"
+) -> MultiScale:
+    """Return the coarse-to-fine denoiser f(y, sigma=None), J = len(details), of trained networks.
+
+    Args:
+        low: name of x_J's, such as "faces/size=16/N=6000/A".
+        details: names of those of x̄_1 … x̄_J, finest first; one may stand for several levels.
+        profile: table of recipes.
+        device: of the networks.
+
+    Raises:
+        ValueError: where `low` is of details, or `details` of something else; see also `load`.
+    """
+    found = [find_recipe(name, profile).bands for name in (low, *details)]
+    if found != ["low"] + ["details"] * len(details):
+        raise ValueError(
+            f"low must be a recipe of a low band, details of details, not of {', '.join(found)}"
+        )
+    loaded = [load_denoiser(name, profile, device) for name in (low, *details)]
+    return MultiScale(loaded[0], loaded[1:])
 
 
 def _figures(net: nn.Module, recipe: Recipe) -> dict:
-    """Return mean PSNR-out on 256 test images, and on as many training images."""
+    """Return mean PSNR-out, of what the network denoises, on 256 test and 256 training images."""
     sigmas = [sigma_from_psnr(p) for p in CARD_PSNR_IN]
     figures = {"psnr_in": list(CARD_PSNR_IN)}
     for split, num in (("test", 256), (recipe.split, min(256, recipe.num or 256))):
-        x = load_images(recipe.dataset, split, num, recipe.size)
-        curve = psnr_curve(residual_denoiser(net), x, sigmas, seed=1).mean(0)
+        given, x = clean_bands(recipe, load_images(recipe.dataset, split, num, recipe.size))
+        f, batch = _denoiser(net, recipe), 64
+        if recipe.bands == "details":  # in one batch: what is told goes with all of x
+            f, batch = partial(f, given=given), len(x)
+        curve = psnr_curve(f, x, sigmas, seed=1, batch=batch).mean(0)
         figures["test" if split == "test" else "train"] = [round(float(v), 3) for v in curve]
     return figures
 
@@ -179,9 +216,8 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
     full, half = _figures(net, recipe), _half(net)
     rounded = _figures(fill(make_network(recipe), half, "half").eval(), recipe)
     cost = max(np.subtract(full[k], rounded[k]).max() for k in ("test", "train"))
-    weights = (
-        half if cost < HALF_COSTS_DB else {k: v.contiguous() for k, v in net.state_dict().items()}
-    )
+    light = cost < HALF_COSTS_DB
+    weights = half if light else {k: v.contiguous() for k, v in net.state_dict().items()}
     content = safetensors.torch.save(weights)
     card = {
         "name": recipe.name,
@@ -189,7 +225,7 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
         "fingerprint": fingerprint(recipe),
         "data": _data_fingerprint(recipe),
         "training": spent,
-        "psnr_out": rounded if cost < HALF_COSTS_DB else full,
+        "psnr_out": rounded if light else full,
         "half_precision_costs_db": round(float(cost), 4),
         "parameters": num_parameters(net),
         "sha256": hashlib.sha256(content).hexdigest(),

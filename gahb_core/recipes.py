@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from gahb_core.networks import BFCNN, UNet, initialize
+from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
 from gahb_core.noise import SigmaLaw
 
 
@@ -18,6 +18,11 @@ class Recipe:
         split: "A" or "B".
         num: how many images are trained on; None: endless, never the same twice.
         size: side of the images in pixels.
+        level: j: the network is of level j of the Haar pyramid of the images; 0: of themselves.
+        bands: "low": it denoises x_j. "details": it denoises x̄_j, told the clean x_j; σ is that
+            of the bands, 1/2^j of the images'. Paper (b) multiplies each image by a random
+            intensity for all but details; a bias-free network answers to a·x + a·σz as to
+            x + σz, times a: another law of σ, so it is left to the law.
         architecture: "unet" or "bfcnn".
         channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
         num_layers: BF-CNN: convolutions.
@@ -41,6 +46,8 @@ class Recipe:
     split: str = "A"
     num: int | None = None
     size: int = 32
+    level: int = 0
+    bands: str = "low"
     architecture: str = "unet"
     channels: tuple[int, ...] = (16, 32, 64, 128)
     num_layers: int = 21
@@ -64,12 +71,21 @@ def make_network(recipe: Recipe) -> UNet | BFCNN:
     """Return the recipe's network with its initial weights.
 
     Raises:
-        ValueError: for an unknown architecture.
+        ValueError: for an unknown architecture, or bands that it cannot take.
     """
+    told = recipe.bands == "details"
+    if recipe.bands not in ("low", "details") or told > (recipe.level > 0):
+        raise ValueError(
+            "bands must be 'low', or 'details' of a level from 1, "
+            f"not {recipe.bands!r} of level {recipe.level}"
+        )
+    if told and recipe.architecture == "unet":
+        raise ValueError("architecture must be 'bfcnn' for details, not 'unet'")
     if recipe.architecture == "unet":
         net = UNet(len(recipe.channels) - 1, channels=recipe.channels)
     elif recipe.architecture == "bfcnn":
-        net = BFCNN(recipe.num_layers, recipe.channels[0], spatial_layers=recipe.spatial_layers)
+        ends = (4, 3) if told else (1, 1)
+        net = BFCNN(recipe.num_layers, recipe.channels[0], *ends, recipe.spatial_layers)
     else:
         raise ValueError(f"architecture must be 'unet' or 'bfcnn', not {recipe.architecture!r}")
     return initialize(net, recipe.seed, recipe.gain)
@@ -80,6 +96,9 @@ def to_json(recipe: Recipe) -> dict:
     data = asdict(recipe)
     data["law"] = recipe.law._asdict()
     del data["expected"]
+    for name in ("level", "bands"):  # younger than the first checkpoints, and as they are in them
+        if data[name] == getattr(Recipe, name):
+            del data[name]
     return json.loads(json.dumps(data))
 
 
@@ -117,6 +136,29 @@ def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
     ]
 
 
+# widths at which the networks of 21 layers have 20,600 to 25,600 parameters at every field
+LOCAL_WIDTHS = {5: 32, 9: 24, 13: 20, 23: 16, 43: 12}
+
+
+def _local(prefix: str, images: Recipe) -> list[Recipe]:
+    """Return the networks of pixels, and of details of levels 1 and 2, by receptive field.
+
+    Images, steps, depth and (nearly) parameters are the same. The law of details ends at their
+    largest possible coefficient, 1/2 (found in training images of 64×64: .30 and .37 at levels 1
+    and 2 for faces, .48 and .46 for C^2), and begins where that of pixels does.
+    """
+    table = []
+    for level in (0, 1, 2):
+        bands = {"level": level, "bands": "details" if level else "low"}
+        if level:
+            bands["law"] = SigmaLaw("power", 0.005 / 2**level, 0.5, 2.0)
+        for field_, width in LOCAL_WIDTHS.items():
+            name = f"{prefix}/{f'details={level}' if level else 'pixel'}/RF={field_}"
+            fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
+            table.append(replace(images, name=name, **fields, **bands))
+    return table
+
+
 def _laptop() -> dict[str, Recipe]:
     reached = {"psnr_out.0": 17.8, "psnr_out.10": 22.4, "psnr_out.20": 28.4, "psnr_out.30": 35.6}
     garments = Recipe("", "fashion", expected=reached)
@@ -134,6 +176,12 @@ def _laptop() -> dict[str, Recipe]:
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     made = ["disks", "sinusoids", "ray", *(f"c_alpha/alpha={a}" for a in range(1, 6))]
     table += [shuffled, *(Recipe(n, n) for n in made)]
+    local = replace(faces, size=64, architecture="bfcnn", batch_size=16, num_steps=3_000)
+    local = replace(local, expected={})
+    table += _local("local/faces", local)
+    smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
+    table += _local("local/c_alpha", smooth)
+    table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2))
     return {recipe.name: recipe for recipe in table}
 
 

@@ -9,7 +9,10 @@ import safetensors.torch
 import torch
 
 from gahb_core import checkpoints
+from gahb_core.images import load_images
+from gahb_core.multiscale import haar_level, haar_merge
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.noise import add_noise, sigma_from_psnr
 from gahb_core.recipes import find_recipe, fingerprint, make_network
 
 NAME = "fashion/N=10000/A"
@@ -56,6 +59,64 @@ def test_the_denoiser_is_the_folded_network(shelf):
     f, net = checkpoints.load_denoiser(NAME, "smoke"), checkpoints.load(NAME, "smoke").net
     y = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(f(y), y - net(y), atol=1e-5, rtol=1e-4)
+
+
+LOW, FINE, COARSE = (f"local/c_alpha/{n}" for n in ("low", "details=1/RF=9", "details=2/RF=5"))
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """A folder with a small low-pass network and two of details, trained for this."""
+    folder = tmp_path_factory.mktemp("local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAHB_CHECKPOINTS", str(folder))
+        for name in (LOW, FINE, COARSE):
+            checkpoints.load(name, "smoke")
+    return folder
+
+
+@pytest.fixture
+def on_local(local, monkeypatch):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(local))
+
+
+def test_the_card_of_details_tells_what_they_gain_given_the_clean_low_band(on_local):
+    net, card = checkpoints.load(COARSE, "smoke")
+    images = load_images("c_alpha/alpha=2", "test", 256, 64)
+    low, details = torch.nn.functional.avg_pool2d(images, 4), haar_level(images, 2).details
+    for psnr_in, told in zip(card["psnr_out"]["psnr_in"], card["psnr_out"]["test"], strict=True):
+        y = add_noise(details, sigma_from_psnr(psnr_in), seed=1)
+        with torch.no_grad():
+            errors = y - net(torch.cat([low, y], 1)) - details
+        found = -10 * errors.square().flatten(1).mean(1).log10().mean()
+        assert float(found) == pytest.approx(told, abs=0.01)
+
+
+def test_details_come_back_as_a_denoiser_told_the_low_band(on_local):
+    f, net = checkpoints.load_denoiser(COARSE, "smoke"), checkpoints.load(COARSE, "smoke").net
+    y, low = torch.rand(2, 3, 16, 16) - 0.5, torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(
+        f(y, given=low), y - net(torch.cat([low, y], 1)), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_whole_system_comes_back_by_names(on_local):
+    f = checkpoints.load_multiscale(LOW, [FINE, COARSE], "smoke")
+    parts = [checkpoints.load_denoiser(name, "smoke") for name in (LOW, COARSE, FINE)]
+    y = torch.rand(2, 1, 64, 64)
+    x = parts[0](torch.nn.functional.avg_pool2d(y, 4))
+    x = haar_merge(x, parts[1](haar_level(y, 2).details, given=x))
+    x = haar_merge(x, parts[2](haar_level(y, 1).details, given=x))
+    torch.testing.assert_close(f(y), x)
+    for low, details in ((FINE, [FINE]), (LOW, [LOW]), (LOW, [FINE, NAME])):
+        with pytest.raises(ValueError, match="low must be a recipe of a low band, details of"):
+            checkpoints.load_multiscale(low, details, "smoke")
+
+
+def test_details_of_another_level_are_refused(on_local):
+    other = replace(find_recipe(COARSE, "smoke"), level=1)
+    with pytest.raises(ValueError, match="is of another recipe"):
+        checkpoints.load(COARSE, "smoke", recipe=other)
 
 
 def test_a_cut_file_is_refused(shelf):

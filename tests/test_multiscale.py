@@ -9,6 +9,7 @@ import torch
 from gahb_core import checkpoints
 from gahb_core.denoisers import gaussian_denoiser, residual_denoiser
 from gahb_core.images.files import data_folder
+from gahb_core.images.resize import resize_area
 from gahb_core.jacobian import dense, jvp, vjp
 from gahb_core.metrics import psnr, psnr_curve
 from gahb_core.multiscale import (
@@ -16,6 +17,7 @@ from gahb_core.multiscale import (
     conditional_denoiser,
     factorize_gaussian,
     haar_decompose,
+    haar_level,
     haar_merge,
     haar_reconstruct,
     haar_split,
@@ -103,6 +105,21 @@ def test_low_band_is_the_block_mean_and_its_spread_the_image_without_details():
     assert (pyramid.low - torch.nn.functional.avg_pool2d(x, 8)).abs().max() < 1e-15
     flat = pyramid._replace(details=tuple(torch.zeros_like(d) for d in pyramid.details))
     assert torch.equal(haar_reconstruct(flat), spread(pyramid.low, 3))
+
+
+def test_a_level_alone_is_that_of_the_pyramid_and_its_low_band_the_smaller_image():
+    x = normal(2, 1, 64, 64)
+    for j in (1, 2):
+        low, details = haar_level(x, j)
+        pyramid = haar_decompose(x, 2)
+        assert torch.equal(details, pyramid.details[j - 1])
+        # images loaded at a smaller size are area averages
+        torch.testing.assert_close(low, resize_area(x, 64 // 2**j))
+    low, none = haar_level(x, 0)
+    assert torch.equal(low, x)
+    assert none.shape == (2, 0, 64, 64)
+    with pytest.raises(ValueError, match="H and W multiples of 4"):
+        haar_level(x[..., :62], 2)
 
 
 def test_split_undoes_merge_for_every_bands():

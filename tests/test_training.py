@@ -9,9 +9,17 @@ import pytest
 import torch
 
 from gahb_core.images import open_images
-from gahb_core.networks import BiasFreeNorm
+from gahb_core.networks import BiasFreeNorm, num_parameters, receptive_field
 from gahb_core.noise import SigmaLaw
-from gahb_core.recipes import RECIPES, Recipe, as_in_papers, find_recipe, fingerprint, make_network
+from gahb_core.recipes import (
+    RECIPES,
+    Recipe,
+    as_in_papers,
+    find_recipe,
+    fingerprint,
+    make_network,
+    to_json,
+)
 from gahb_core.training import (
     batch_indices,
     estimate_norms,
@@ -30,6 +38,10 @@ SMALL = Recipe(
     num_steps=60,
     ema=0.9,
     freeze_norm=0.7,
+)
+
+DETAILS = replace(
+    SMALL, architecture="bfcnn", channels=(6,), num_layers=5, level=2, bands="details"
 )
 
 # A process that trains SMALL and saves after every step: killed anywhere, it must go on unharmed.
@@ -81,9 +93,13 @@ def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
     assert all(torch.equal(resumed[k], unbroken[k]) for k in unbroken)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adam"])
-def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, one_thread, optimizer):
-    recipe = replace(SMALL, num_steps=230, optimizer=optimizer)
+@pytest.mark.parametrize(
+    ("recipe", "optimizer"), [(SMALL, "muon"), (SMALL, "adam"), (DETAILS, "muon")]
+)
+def test_stopped_after_every_hundred_steps_it_ends_bit_identical(
+    tmp_path, one_thread, recipe, optimizer
+):
+    recipe = replace(recipe, num_steps=230, optimizer=optimizer)
     for _ in range(3):
         progress = next(train(recipe, tmp_path / "state", save_seconds=0))
     assert not progress.done
@@ -117,6 +133,30 @@ def test_a_batch_is_images_plus_the_noise_it_tells():
     torch.testing.assert_close(spread, torch.ones(8), atol=0.1, rtol=0)
 
 
+def test_a_batch_of_details_has_a_clean_low_band_and_three_noisy_bands():
+    images = open_images("fashion", "A", 64)
+    y, noise, sigma = make_batch(DETAILS, images, step=3)
+    x = images.take(batch_indices(3, 8, 64, 0))
+    low, a = torch.nn.functional.avg_pool2d(x, 4), torch.nn.functional.avg_pool2d(x, 2)
+    top, bottom = a[:, :, ::2], a[:, :, 1::2]
+    horizontal = (top - bottom)[..., ::2] + (top - bottom)[..., 1::2]
+    vertical = (top + bottom)[..., ::2] - (top + bottom)[..., 1::2]
+    diagonal = (top - bottom)[..., ::2] - (top - bottom)[..., 1::2]
+    bands = torch.cat([horizontal, vertical, diagonal], 1) / 4
+    torch.testing.assert_close(y[:, :1], low, atol=1e-6, rtol=0)
+    torch.testing.assert_close(y[:, 1:] - noise, bands, atol=1e-6, rtol=0)
+    spread = noise.flatten(1).std(1) / sigma
+    torch.testing.assert_close(spread, torch.ones(8), atol=0.25, rtol=0)
+
+
+def test_a_batch_of_a_low_band_is_the_block_mean_and_its_noise():
+    images = open_images("fashion", "A", 64)
+    y, noise, _ = make_batch(replace(SMALL, level=1), images, step=3)
+    x = images.take(batch_indices(3, 8, 64, 0))
+    torch.testing.assert_close(y - noise, torch.nn.functional.avg_pool2d(x, 2), atol=1e-6, rtol=0)
+    assert y.shape == (8, 1, 16, 16)
+
+
 def test_learning_rate_warms_up_and_falls_to_zero():
     recipe = replace(SMALL, num_steps=1000, learning_rate=1.0)
     rates = [learning_rate(recipe, s) for s in range(1000)]
@@ -128,8 +168,9 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert learning_rate(halving, 999) == pytest.approx(1e-3 / 2**9)
 
 
-def test_training_teaches(one_thread):
-    progress = _drain(replace(SMALL, num_steps=400, ema=0.0))
+@pytest.mark.parametrize("recipe", [SMALL, DETAILS], ids=["images", "details"])
+def test_training_teaches(one_thread, recipe):
+    progress = _drain(replace(recipe, num_steps=400, ema=0.0))
     first, last = progress.curve[0][1], progress.curve[-1][1]
     assert last < 0.5 * first
 
@@ -179,6 +220,9 @@ def test_a_diverging_loss_is_reported(one_thread):
         ({"optimizer": "sgd"}, "optimizer must be 'muon' or 'adam'"),
         ({"schedule": "linear"}, "schedule must be"),
         ({"architecture": "vit"}, "architecture must be"),
+        ({"bands": "high"}, "bands must be 'low', or 'details' of a level from 1, not 'high'"),
+        ({"bands": "details"}, "not 'details' of level 0"),
+        ({"bands": "details", "level": 1}, "architecture must be 'bfcnn' for details"),
     ],
 )
 def test_wrong_recipes_are_refused(change, message):
@@ -196,6 +240,27 @@ def test_recipes_are_found_by_name_and_told_apart():
         find_recipe("cats")
     with pytest.raises(ValueError, match="profile must be one of"):
         find_recipe("cats", "desktop")
+
+
+def test_bands_count_only_where_they_are_not_the_images():
+    """Cards written before there were bands stay those of their recipes."""
+    assert not {"level", "bands"} & to_json(SMALL).keys()
+    low = replace(SMALL, level=2)
+    assert to_json(low)["level"] == 2
+    assert to_json(DETAILS)["bands"] == "details"
+    assert len({fingerprint(r) for r in (SMALL, low, replace(SMALL, level=1), DETAILS)}) == 4
+
+
+def test_local_recipes_differ_in_their_field_alone():
+    local = {n: r for n, r in RECIPES["laptop"].items() if "/RF=" in n}
+    assert len(local) == 2 * 3 * 5
+    nets = {name: make_network(recipe) for name, recipe in local.items()}
+    for name, net in nets.items():
+        assert receptive_field(net) == int(name.partition("/RF=")[2])
+        assert net.conv_layers[0].weight.shape[1] == (4 if "details" in name else 1)
+    assert len({(r.num_steps, r.batch_size, r.size, r.num_layers) for r in local.values()}) == 1
+    counts = [num_parameters(net) for net in nets.values()]
+    assert max(counts) < 1.25 * min(counts)
 
 
 def test_a_and_b_share_weights_and_no_image():

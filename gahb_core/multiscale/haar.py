@@ -94,6 +94,16 @@ def haar_decompose(x: Tensor, J: int) -> Pyramid:
     return Pyramid(x, tuple(details))
 
 
+def haar_level(x: Tensor, j: int) -> Bands:
+    """Return level j of `x` (B, C, H, W) alone: x_j and x̄_j (of no band, (B, 0, H, W), for j = 0).
+
+    Raises:
+        ValueError: for a negative j, or where H or W is not a multiple of 2^j.
+    """
+    pyramid = haar_decompose(x, j)
+    return Bands(pyramid.low, pyramid.details[-1] if j else x[:, :0])
+
+
 def haar_reconstruct(pyramid: Pyramid) -> Tensor:
     """Return the image of a `Pyramid`: the exact inverse of `haar_decompose`."""
     x = pyramid.low

@@ -3,6 +3,7 @@
 from gahb_core.training.loop import (
     Progress,
     batch_indices,
+    clean_bands,
     estimate_norms,
     learning_rate,
     make_batch,
@@ -15,6 +16,7 @@ __all__ = [
     "MuonAdam",
     "Progress",
     "batch_indices",
+    "clean_bands",
     "estimate_norms",
     "learning_rate",
     "make_batch",

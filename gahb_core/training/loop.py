@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.images import ImageSet, open_images
+from gahb_core.multiscale import haar_level
 from gahb_core.networks import BiasFreeNorm
 from gahb_core.noise import make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
@@ -69,13 +70,27 @@ def batch_indices(step: int, batch_size: int, num: int | None, seed: int) -> Ten
     return torch.cat(rows)
 
 
+def clean_bands(recipe: Recipe, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the network is told, and what it denoises, of clean images `x` (B, 1, S, S).
+
+    Details of level j: x_j (B, 1, h, h) and x̄_j (B, 3, h, h), h = S / 2^j; otherwise no band
+    (B, 0, h, h) and x_j.
+    """
+    low, details = haar_level(x, recipe.level)
+    return (low, details) if recipe.bands == "details" else (low[:, :0], low)
+
+
 def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the noise σz (both (B, 1, S, S)) and σ (B,) of a step; all on the CPU."""
-    x = images.take(batch_indices(step, recipe.batch_size, recipe.num, recipe.seed))
+    """Return y, the noise σz (of the shape of what is denoised) and σ (B,) of a step, on the CPU.
+
+    y is what the network takes: the clean band that it is told, if any, before the noisy ones.
+    """
+    indices = batch_indices(step, recipe.batch_size, recipe.num, recipe.seed)
+    given, x = clean_bands(recipe, images.take(indices))
     generator = make_generator(recipe.seed, "noise", step)
     sigma = recipe.law.sample(len(x), generator)
     noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator)
-    return x + noise, noise, sigma
+    return torch.cat([given, x + noise], 1), noise, sigma
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
