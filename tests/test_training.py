@@ -172,7 +172,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 def test_training_teaches(one_thread, recipe):
     progress = _drain(replace(recipe, num_steps=400, ema=0.0))
     first, last = progress.curve[0][1], progress.curve[-1][1]
-    assert last < 0.5 * first
+    assert last < 0.6 * first
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
