@@ -1,6 +1,7 @@
 """The command `gahb`: recipes · train · fetch · run · build · serve."""
 
 import argparse
+import fnmatch
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,9 +52,12 @@ def _choose_recipes(args: argparse.Namespace) -> list[str]:
 
     if bool(args.names) == args.all:
         raise ValueError("name the recipes to train, or give --all (`gahb recipes` lists them)")
-    names = args.names or list(recipes.RECIPES[args.profile])
+    table = recipes.RECIPES[args.profile]
+    names = args.names or list(table)
+    found = [fnmatch.filter(table, name) or [name] for name in names]  # a pattern, or a name
+    names = list(dict.fromkeys(name for some in found for name in some))
     for name in names:
-        recipes.find_recipe(name, args.profile)  # refuses a name that is not known
+        recipes.find_recipe(name, args.profile)  # refuses what is not known
     status = {name: checkpoints.find_status(name, args.profile) for name in names}
     done = [name for name in names if status[name] == "trained" and not args.force]
     for name in done:
@@ -127,7 +131,7 @@ def fetch(args: argparse.Namespace) -> int:
     from gahb_core import images
 
     for dataset in args.datasets:
-        print(f"{dataset}: {images.fetch(dataset)}")
+        print(f"{dataset}: {images.fetch(dataset, args.size)}")
     return 0
 
 
@@ -171,7 +175,7 @@ def _add_cluster_options(option: Callable) -> None:
 
 
 def _add_train_options(option: Callable) -> None:
-    option("names", nargs="*", metavar="NAME")
+    option("names", nargs="*", metavar="NAME", help="or a pattern in quotes, such as 'celeba/*'")
     option("--all", action="store_true", help="every recipe of the profile")
     option("--force", action="store_true", help="also what is trained already")
     option("--jobs", type=_count, default=1, help="how many at once")
@@ -202,7 +206,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     add(show_recipes, "recipes")
     _add_train_options(add(train, "train"))
-    add(fetch, "fetch", profile=False)("datasets", nargs="+", metavar="DATASET")
+    option = add(fetch, "fetch", profile=False)
+    option("datasets", nargs="+", metavar="DATASET")
+    option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
     _add_run_options(add(run, "run"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
     add(serve, "serve")("--port", type=int, default=8000, help="0: any that is free")

@@ -93,10 +93,26 @@ def test_training_as_a_job_array(project, monkeypatch, capfd):
     """Through submitit on this machine; "slurm" differs in the cluster's name alone."""
     monkeypatch.setenv("GAHB_CHECKPOINTS", str(project / "weights"))
     monkeypatch.setattr(cli, "EXECUTORS", ("local", "slurm", "debug"))
-    words = ["train", "c_alpha/alpha=1", "--profile", "smoke", "--device", "cpu"]
+    words = ["train", "c_*pha=1", "--profile", "smoke", "--device", "cpu"]
     args = cli.make_parser().parse_args(["--root", str(project), *words, "--executor", "debug"])
     with warnings.catch_warnings():  # the debug executor leaves its log files open
         warnings.simplefilter("ignore", ResourceWarning)
         assert cli.train(args) == 0
         gc.collect()
     assert "c_alpha/alpha=1: trained" in capfd.readouterr().out
+
+
+def test_recipes_are_chosen_by_patterns(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+
+    def choose(*words):
+        return cli._choose_recipes(cli.make_parser().parse_args(["train", *words]))
+
+    names = [f"celeba/N={n}/{s}" for n in (100_000, 1, 10, 100, 1_000, 10_000) for s in "AB"]
+    assert choose("celeba/*", "--profile", "paper") == names
+    assert choose("lsun/N=10/B", "lsun/N=10/*", "--profile", "paper") == [
+        "lsun/N=10/B",
+        "lsun/N=10/A",
+    ]
+    with pytest.raises(ValueError, match=r"name must be a recipe of 'laptop' .*, not 'celeba/\*'"):
+        choose("celeba/*")

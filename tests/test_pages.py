@@ -253,14 +253,17 @@ def test_a_parameter_the_notebook_lacks_fails_its_page(project):
 def test_a_page_without_its_data_is_kept_with_a_note(project, tmp_path, monkeypatch):
     monkeypatch.setenv("GAHB_DATA", str(tmp_path / "nothing"))
     add_page(project, "b", "# B", "1 / 0", needs="{data: [faces]}")
-    add_page(project, "c", "# C", "1 / 0", needs="{checkpoints: [set/N=1/A]}")
+    add_page(project, "c", "# C", "1 / 0", needs="{checkpoints: [fashion/N=1/A]}")
     places = Places(project)
     outcomes = run_pages(places, ["b", "c"])
     assert statuses(outcomes) == {"b": "not run", "c": "not run"}
     with pytest.raises(images.MissingData) as missing:
         images.locate("faces")
     assert outcomes[0].detail == str(missing.value)
-    assert "gahb train set/N=1/A --profile laptop" in outcomes[1].detail
+    assert "gahb train fashion/N=1/A --profile laptop" in outcomes[1].detail
+    (other,) = run_pages(Places(project, "paper"), ["c"])
+    assert other.status == "not run"
+    assert "profile paper has no network 'fashion/N=1/A'" in other.detail
     copy = nbformat.read(places.executed("b"), 4)
     nbformat.validate(copy)
     assert [cell.cell_type for cell in copy.cells] == ["markdown", "markdown", "code"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+BLOCK = 500  # images compared at once
+
 
 class MissingData(FileNotFoundError):
     """An image set that is not on this machine: says where it was looked for and what brings it."""
@@ -25,7 +27,7 @@ def check_pixels(images: np.ndarray, sha256: str, origin: str) -> np.ndarray:
     Raises:
         ValueError: where it is not, naming `origin`.
     """
-    found = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
+    found = hashlib.sha256(np.ascontiguousarray(images).reshape(-1)).hexdigest()  # no copy
     if found != sha256:
         raise ValueError(
             f"{origin}: the pixels' SHA-256 must be {sha256}, not {found}; "
@@ -34,30 +36,63 @@ def check_pixels(images: np.ndarray, sha256: str, origin: str) -> np.ndarray:
     return images
 
 
+class Distinct:
+    """Images kept one by one, of which no two have a mean-removed correlation above `limit`.
+
+    Memory: the kept images as rows of float32, and products of 500 × 500.
+    """
+
+    def __init__(self, limit: float = 0.95) -> None:
+        self.limit = limit
+        self._kept: list[np.ndarray] = []
+
+    @staticmethod
+    def _normalize(images: np.ndarray) -> np.ndarray:
+        rows = images.reshape(len(images), -1).astype(np.float32)
+        rows -= rows.mean(1, keepdims=True)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9
+        return rows
+
+    def remember(self, images: np.ndarray) -> None:
+        """Keep `images` (N, ...) without a comparison: they are known to be distinct."""
+        rows = self._normalize(images)
+        self._kept += [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+
+    def add(self, images: np.ndarray, most: int | None = None) -> np.ndarray:
+        """Keep those of a block (N, ...) that are far from all kept so far; return their indices.
+
+        Greedy, in order; `most`: how many to keep at the most.
+        """
+        block = self._normalize(images)
+        free = np.ones(len(block), bool)
+        for rows in self._kept:  # small products: as fast as one, in constant memory
+            free &= (rows @ block.T).max(0) <= self.limit
+        close = block @ block.T > self.limit
+        new: list[int] = []
+        for j in np.flatnonzero(free):
+            if not close[j, new].any():
+                new.append(int(j))
+        kept = np.array(new[:most], dtype=int)
+        if len(kept):
+            self._kept.append(block[kept])
+        return kept
+
+
 def without_near_duplicates(images: np.ndarray, most: int, limit: float = 0.95) -> np.ndarray:
     """Return the indices of the first `most` images of which no two correlate above `limit`.
 
     Greedy, in order: an image is kept if its mean-removed correlation with every image kept so
-    far is at most `limit`. Works in blocks of 500, memory (most + 500) rows.
+    far is at most `limit` (see `Distinct`).
 
     Args:
         images: (N, ...) of any type; shuffle first if their order means something.
         most: how many to keep at the most.
         limit: the largest correlation allowed.
     """
-    rows = images.reshape(len(images), -1).astype(np.float32)
-    rows -= rows.mean(1, keepdims=True)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9
-    kept: list[int] = []
-    for start in range(0, len(rows), 500):
-        block = rows[start : start + 500]
-        free = (rows[kept] @ block.T).max(0) <= limit if kept else np.ones(len(block), bool)
-        close = block @ block.T > limit
-        new: list[int] = []
-        for j in np.flatnonzero(free):
-            if not close[j, new].any():
-                new.append(int(j))
-        kept += [start + j for j in new]
+    distinct, kept = Distinct(limit), np.empty(0, int)
+    for start in range(0, len(images), BLOCK):
+        new = distinct.add(images[start : start + BLOCK], most - len(kept))
+        kept = np.append(kept, start + new)
         if len(kept) >= most:
             break
-    return np.array(kept[:most])
+    return kept

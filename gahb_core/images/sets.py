@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gahb_core.images import faces, garments
+from gahb_core.images import faces, garments, prepared, sources
 from gahb_core.images.c_alpha import make_c_alpha
 from gahb_core.images.disks import make_disks
 from gahb_core.images.ray import make_ray
@@ -20,7 +21,7 @@ _RANGES = {
     "fashion": {"A": (0, 10_000), "B": (10_000, 10_000), "test": (20_000, 2_000)},
     "faces": {"A": (0, 6_000), "B": (6_000, 6_000), "test": (12_000, 1_145)},
 }
-_SIZES = {"fashion": 32, "faces": 32}
+_SIZES = {"fashion": 32, "faces": 32} | dict.fromkeys(sources.NAMES, prepared.DEFAULT_SIZE)
 _SHUFFLED = "shuffled/"
 
 
@@ -68,8 +69,8 @@ def parse_name(dataset: str) -> tuple[str, dict]:
     """
     family, *words = dataset.removeprefix(_SHUFFLED).split("/")
     known = _OPTIONS.get(family, {})
-    if family not in _RANGES and family not in _MADE:
-        raise ValueError(f"dataset must be of {[*_RANGES, *_MADE]}, not {dataset!r}")
+    if family not in _SIZES and family not in _MADE:
+        raise ValueError(f"dataset must be of {[*_SIZES, *_MADE]}, not {dataset!r}")
     options = {}
     for word in words:
         key, _, value = word.partition("=")
@@ -81,7 +82,10 @@ def parse_name(dataset: str) -> tuple[str, dict]:
     return family, options
 
 
-def _loaded(family: str, split: str, size: int) -> Tensor:
+def _loaded(family: str, split: str, size: int) -> Tensor | np.ndarray:
+    """Return the images of a split, ready; or, where they are too many, bytes on the disk."""
+    if family in sources.NAMES:
+        return prepared.load_prepared(family, split, size)
     first, num = _RANGES[family][split]
     if family == "fashion":
         if size != 32:
@@ -90,6 +94,12 @@ def _loaded(family: str, split: str, size: int) -> Tensor:
         return torch.nn.functional.pad(x, (2, 2, 2, 2))[:, None]
     pixels = faces.load_faces(size)[first : first + num]
     return torch.from_numpy(pixels).float()[:, None] / 255
+
+
+def _take(x: Tensor | np.ndarray, indices: Tensor) -> Tensor:
+    if isinstance(x, Tensor):
+        return x[indices]
+    return torch.from_numpy(np.asarray(x[indices.numpy()])).float()[:, None] / 255
 
 
 def _open_made(family: str, options: dict, split: str, num: int | None, size: int) -> ImageSet:
@@ -127,7 +137,7 @@ def open_images(
     if num is not None and num > len(x):
         raise ValueError(f"num must be at most {len(x)} for {dataset!r} {split}, not {num}")
     x = x[:num]
-    return ImageSet(lambda indices: x[indices], len(x))
+    return ImageSet(lambda indices: _take(x, indices), len(x))
 
 
 def load_images(
@@ -136,7 +146,8 @@ def load_images(
     """Return images (N, 1, S, S), float32 in [0, 1]: the first `num` of a split (None: all).
 
     Args:
-        dataset: "fashion" (32×32), "faces" (64 and smaller, default 32), "c_alpha/alpha=2",
+        dataset: "fashion" (32×32), "faces" (64 and smaller, default 32), "celeba" or "lsun"
+            (bedrooms; default 80; prepared by `gahb fetch`, size by size), "c_alpha/alpha=2",
             "disks", "sinusoids", "ray" or "ray/image=faces" (any size, default 32, the ray's as
             its image allows; `num` is needed, for they never end); "shuffled/…" before any of
             them: pixels moved by one fixed permutation.
@@ -161,12 +172,28 @@ def locate(dataset: str) -> str:
         MissingData: where they are not on this machine, with the command that brings them.
     """
     family, _ = parse_name(dataset)
+    if family in sources.NAMES:
+        return str(prepared.locate_prepared(family))
     if family == "faces":
         return str(faces.locate_faces())
     return str(garments.EMBEDDED) if family == "fashion" else "made"
 
 
-def fetch(dataset: str) -> str:
-    """Bring the files of an image set to the data folder and return where they are."""
+def fetch(dataset: str, size: int | None = None, say: Callable[[str], None] = print) -> str:
+    """Bring the files of an image set to the data folder and return where they are.
+
+    Args:
+        dataset: name of the set.
+        size: of "celeba" and "lsun", whose images are prepared for one size: side in pixels.
+        say: called with each line of progress.
+
+    Raises:
+        ValueError: for an unknown set, a size where none is needed, or a cut or foreign file.
+        MissingData: where it cannot be brought, with what to do by hand.
+    """
     family, _ = parse_name(dataset)
+    if family in sources.NAMES:
+        return str(prepared.prepare(family, size or _SIZES[family], say))
+    if size is not None:
+        raise ValueError(f"size must not be given for {dataset!r}: its file has all sizes")
     return str(faces.fetch_faces()) if family == "faces" else locate(dataset)

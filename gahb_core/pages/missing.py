@@ -22,11 +22,23 @@ def find_missing(page: Page, places: Places) -> str | None:
             return f"the file {name} is not in {data_folder()}: set GAHB_DATA to a folder with it"
     for name in page.checkpoints if places.profile != "smoke" else ():  # smoke trains its own
         if not checkpoint_files(name, places):
-            return (
-                f"the checkpoint {name!r} of profile {places.profile} is missing: "
-                f"`gahb train {name} --profile {places.profile}` trains it"
-            )
+            return _say_how_to_train(name, places.profile)
     return None
+
+
+def _say_how_to_train(name: str, profile: str) -> str:
+    """Return which command trains a network, or that the profile has none of this name."""
+    from gahb_core.recipes import RECIPES  # here: it loads torch
+
+    if name not in RECIPES[profile]:
+        return (
+            f"profile {profile} has no network {name!r}, which the page needs: "
+            f"`gahb recipes --profile {profile}` lists those it has"
+        )
+    return (
+        f"the checkpoint {name!r} of profile {profile} is missing: "
+        f"`gahb train {name} --profile {profile}` trains it"
+    )
 
 
 def make_note_page(notebook: Path, reason: str) -> bytes:

@@ -1,0 +1,354 @@
+"""CelebA and LSUN: read by torchvision itself, from tiny files of their formats."""
+
+import hashlib
+import io
+import json
+import sys
+import warnings
+import weakref
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gahb_core import cli, images
+from gahb_core.images import files, prepared, sources
+
+TEXTS = {  # the header lines of each, and the numbers of a line
+    "list_attr_celeba.txt": (["3", "Bald Bangs"], "-1 1"),
+    "identity_CelebA.txt": ([], "7"),
+    "list_bbox_celeba.txt": (["3", "image_id x_1 y_1 width height"], "0 0 9 9"),
+    "list_landmarks_align_celeba.txt": (["3", "lefteye_x lefteye_y"], "4 4"),
+    "list_eval_partition.txt": ([], "0"),
+}
+NUM, DISTINCT = 60, 45  # pictures, the last 15 of them near-duplicates of the first 15
+
+
+def declare_operators():
+    """Let torchvision load where it is built for another torch: none of its operators is used."""
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
+
+
+declare_operators()
+
+
+def make_pixels(index, height=44, width=36):
+    """Return colour picture `index`: the noise of one grey, a little red."""
+    grey = np.random.default_rng(index % DISTINCT).integers(0, 200, (height, width))
+    fade = 0.8 if index >= DISTINCT else 1.0
+    return np.stack([fade * grey + 10, fade * grey, fade * grey], -1).round().astype(np.uint8)
+
+
+class Pictures:
+    """A source that makes its pictures, counts them and knows how many are alive."""
+
+    def __init__(self, num=NUM, stop=None):
+        self.num, self.stop, self.made, self.alive, self.most_alive = num, stop, 0, 0, 0
+
+    def __len__(self):
+        return self.num
+
+    def _gone(self):
+        self.alive -= 1
+
+    def __getitem__(self, index):
+        if self.made == self.stop:
+            raise KeyboardInterrupt
+        picture = Image.fromarray(make_pixels(index))
+        self.made += 1
+        self.alive += 1
+        self.most_alive = max(self.most_alive, self.alive)
+        weakref.finalize(picture, self._gone)
+        return picture
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The data folder, for sets of A and B of 16 images and at least 4 test images."""
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path))
+    monkeypatch.setattr(prepared, "MOST_A", 16)
+    monkeypatch.setattr(prepared, "LEAST_TEST", 4)
+    for module in (prepared, files):
+        monkeypatch.setattr(module, "BLOCK", 8)
+    prepared._load.cache_clear()
+    return tmp_path
+
+
+@pytest.fixture
+def source(data, monkeypatch):
+    """Sources made of `Pictures`: set its value to another one."""
+    chosen = [Pictures()]
+    monkeypatch.setattr(prepared, "open_source", lambda name: chosen[0])
+    return chosen
+
+
+def make_celeba(folder, monkeypatch):
+    """Write a tiny CelebA and give torchvision its MD5 sums."""
+    from torchvision.datasets import CelebA
+
+    pictures = folder / "celeba" / "img_align_celeba"
+    pictures.mkdir(parents=True)
+    names = [f"{i + 1:06}.jpg" for i in range(NUM)]
+    for i, name in enumerate(names):
+        Image.fromarray(make_pixels(i)).save(pictures / name, quality=100)
+    sums = [("", "", "img_align_celeba.zip")]
+    for text, (header, numbers) in TEXTS.items():
+        content = "\n".join([*header, *(f"{name} {numbers}" for name in names)]).encode()
+        (folder / "celeba" / text).write_bytes(content)
+        sums.append(("", hashlib.md5(content).hexdigest(), text))
+    monkeypatch.setattr(CelebA, "file_list", sums)
+
+
+def make_lsun(folder):
+    """Write a tiny database of LSUN bedrooms."""
+    path = folder / "lsun" / "bedroom_train_lmdb"
+    path.mkdir(parents=True)
+    with lmdb.open(str(path), map_size=2**24) as env, env.begin(write=True) as entries:
+        for i in range(NUM):
+            content = io.BytesIO()
+            Image.fromarray(make_pixels(i, 40, 52)).save(content, "WEBP", lossless=True)
+            entries.put(hashlib.sha1(bytes([i])).hexdigest().encode(), content.getvalue())
+
+
+# --- the sources, as torchvision reads them ------------------------------------------------------
+
+
+def test_celeba_from_its_files_to_disjoint_splits(data, monkeypatch):
+    make_celeba(data, monkeypatch)
+    path = images.fetch("celeba", size=30, say=lambda line: None)
+    assert path == str(data / "celeba_30.npy")
+    splits = {s: images.load_images("celeba", s, size=30) for s in ("A", "B", "test")}
+    assert [len(x) for x in splits.values()] == [16, 16, 8]
+    x = torch.cat(list(splits.values()))
+    assert x.shape == (40, 1, 30, 30)
+    assert x.dtype == torch.float32
+    assert 0 <= float(x.min()) < 0.3 < 0.6 < float(x.max()) <= 1
+    assert float((torch.corrcoef(x.flatten(1)) - torch.eye(40)).max()) < 0.9
+    grey = [Image.fromarray(make_pixels(i)).convert("L").crop((0, 4, 36, 40)) for i in range(NUM)]
+    square = torch.from_numpy(np.stack([np.asarray(g, np.float32) for g in grey])) / 255
+    wanted = images.resize_area(square, 30).flatten(1)  # an image is one of these, but for JPEG's
+    distance = torch.cdist(x.flatten(1), wanted).amin(1) / 30
+    assert float(distance.max()) < 0.02
+
+
+def test_lsun_from_its_database_leaves_nothing_behind(data, monkeypatch, tmp_path_factory):
+    make_lsun(data)
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    with warnings.catch_warnings():  # torchvision leaves its list of keys to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        images.fetch("lsun", size=24, say=lambda line: None)
+    assert list(here.iterdir()) == []
+    x = images.load_images("lsun", "B", 3, size=24)
+    squares = torch.stack(
+        [
+            torch.from_numpy(prepared.grey_square(Image.fromarray(make_pixels(i, 40, 52)), 24)[0])
+            for i in range(NUM)
+        ]
+    )
+    same = (x[:, 0, None] * 255 == squares).flatten(2).all(-1)
+    assert same.any(1).all()  # WEBP without loss: to the last bit
+
+
+def test_missing_celeba_says_what_to_put_where(data, monkeypatch):
+    from torchvision.datasets import celeba
+
+    def refuse(*args, **options):
+        raise RuntimeError("too many users have viewed this file")
+
+    monkeypatch.setattr(celeba, "download_file_from_google_drive", refuse)
+    with pytest.raises(images.MissingData, match="too many users.*By hand: unpack") as error:
+        images.fetch("celeba")
+    assert str(data / "celeba") in str(error.value)
+
+
+def test_missing_and_foreign_lsun(data):
+    with pytest.raises(images.MissingData, match="download bedroom_train_lmdb.zip") as error:
+        images.fetch("lsun")
+    assert str(data / "lsun") in str(error.value)
+    path = data / "lsun" / "bedroom_train_lmdb" / "data.mdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(ValueError, match="bedroom_train_lmdb is cut or foreign"):
+        images.fetch("lsun")
+
+
+def test_missing_packages_say_what_to_install(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(images.MissingData, match=r'lmdb is not installed: .*-e "\.\[paper\]"'):
+        sources.open_source("celeba")
+
+
+def test_torchvision_for_another_torch_is_said(data, monkeypatch):
+    class Broken:
+        def __getattr__(self, name):
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setitem(sys.modules, "torchvision", Broken())
+    with pytest.raises(images.MissingData, match="does not load beside torch .*built for it"):
+        sources.open_source("celeba")
+
+
+# --- preparing ----------------------------------------------------------------------------------
+
+
+def test_near_duplicates_are_dropped_and_memory_is_one_picture(data, source):
+    prepared.prepare("celeba", 24, say=lambda line: None)
+    card = json.loads((data / "celeba_24.json").read_text())
+    assert card["kept"] == 40  # 2 · 16 + 2 · 4, of 45 distinct ones
+    assert 40 < card["examined"] < NUM
+    assert source[0].made <= card["examined"] + 8 + 1  # it stops when there are enough
+    assert source[0].most_alive <= 2
+    pixels = np.load(data / "celeba_24.npy")
+    assert card["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+    order = np.random.default_rng(2024).permutation(NUM)
+    first_seen = list(dict.fromkeys(i % DISTINCT for i in order))[:40]  # the first of each pair
+    greys = [prepared.grey_square(Image.fromarray(make_pixels(i)), 24)[0] for i in first_seen]
+    close = [np.corrcoef(p.ravel(), g.ravel())[0, 1] for p, g in zip(pixels, greys, strict=True)]
+    assert min(close) > 0.99
+
+
+@pytest.mark.parametrize("cut", [0, 100])
+def test_an_interrupted_preparation_goes_on(data, source, cut):
+    whole = prepared.prepare("celeba", 24, say=lambda line: None).read_bytes()
+    for path in data.iterdir():
+        path.unlink()
+    source[0] = Pictures(stop=30)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.prepare("celeba", 24, say=lambda line: None)
+    with pytest.raises(images.MissingData, match="'gahb fetch celeba --size 24' makes them"):
+        prepared.locate_prepared("celeba", 24)
+    (part,) = data.iterdir()
+    if cut:
+        part.write_bytes(part.read_bytes()[:-cut])
+    source[0] = Pictures()
+    path = prepared.prepare("celeba", 24, say=lambda line: None)
+    assert path.read_bytes() == whole
+    assert source[0].made < 45  # what was kept is not read again
+    assert sorted(p.name for p in data.iterdir()) == ["celeba_24.json", "celeba_24.npy"]
+
+
+def test_what_is_prepared_is_not_made_again(data, source):
+    prepared.prepare("celeba", 24, say=lambda line: None)
+    source[0] = None
+    assert prepared.prepare("celeba", 24) == data / "celeba_24.npy"
+
+
+def test_a_part_that_two_processes_wrote_is_refused(data, source):
+    source[0] = Pictures(stop=30)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.prepare("celeba", 24, say=lambda line: None)
+    (part,) = data.iterdir()
+    part.write_bytes(part.read_bytes() * 2)
+    source[0] = Pictures()
+    with pytest.raises(ValueError, match="must hold pictures in their order"):
+        prepared.prepare("celeba", 24, say=lambda line: None)
+
+
+def test_progress_is_said(data, source, monkeypatch):
+    monkeypatch.setattr(prepared, "MOST_A", 40)  # more than there are: every picture is examined
+    source[0], said = Pictures(100), []
+    prepared.prepare("celeba", 24, say=said.append)
+    kept = len({i % DISTINCT for i in np.random.default_rng(2024).permutation(100)[:80]})
+    assert said == [f"celeba: 80 of 100 examined, {kept} of 88 kept"]
+
+
+def test_too_few_pictures_are_refused(data, source):
+    source[0] = Pictures(5)
+    with pytest.raises(ValueError, match="num must be at least 6 distinct images, not 5"):
+        prepared.prepare("celeba", 24)
+    source[0] = Pictures(0)
+    with pytest.raises(ValueError, match="source must have pictures"):
+        prepared.prepare("celeba", 24)
+    source[0] = Pictures()
+    with pytest.raises(ValueError, match="size must be 1"):
+        prepared.prepare("celeba", 37)
+
+
+def test_a_picture_that_cannot_be_read_is_named(data, source, monkeypatch):
+    class Cut(Pictures):
+        def __getitem__(self, index):
+            if index == 11:
+                raise OSError("image file is truncated")
+            return super().__getitem__(index)
+
+    source[0] = Cut()
+    with pytest.raises(ValueError, match="picture 11 cannot be read: image file is truncated"):
+        prepared.prepare("celeba", 24)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_images_stay_bytes_on_the_disk_until_they_are_taken(data, source):
+    prepared.prepare("lsun", 24, say=lambda line: None)
+    pixels = prepared.load_prepared("lsun", "B", 24)
+    assert isinstance(pixels, np.memmap)
+    opened = images.open_images("lsun", "B", 5, 24)
+    assert opened.num == 5
+    x = opened.take(torch.tensor([4, 0]))
+    assert torch.equal((x * 255).round().to(torch.uint8)[:, 0], torch.tensor(pixels[[4, 0]]))
+    with pytest.raises(IndexError):
+        opened.take(torch.tensor([5]))  # not one of the five
+    with pytest.raises(ValueError, match="num must be at most 16 for 'lsun' B, not 17"):
+        images.load_images("lsun", "B", 17, 24)
+    shuffled = images.load_images("shuffled/lsun", "B", 5, 24)
+    assert torch.equal(images.unshuffle_pixels(shuffled)[:1], x[1:])
+
+
+def test_splits_are_as_large_as_the_paper_or_as_the_set():
+    assert prepared.split_ranges(202_000)["B"] == (100_000, 100_000)
+    assert prepared.split_ranges(202_000)["test"] == (200_000, 2_000)
+    few = prepared.split_ranges(150_001)
+    assert few == {"A": (0, 74_500), "B": (74_500, 74_500), "test": (149_000, 1_001)}
+    with pytest.raises(ValueError, match="num must be at least 1002 distinct images, not 1001"):
+        prepared.split_ranges(1_001)
+
+
+def spoil(path, how):
+    card = path.with_suffix(".json")
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "changed":
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    elif how == "other settings":
+        card.write_text(card.read_text().replace('"limit": 0.95', '"limit": 0.5'))
+    elif how == "card cut":
+        card.write_text(card.read_text()[:50])
+    else:
+        np.save(path, np.zeros((40, 24, 24), np.float32))
+
+
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "changed", "other settings", "card cut", "foreign"]
+)
+def test_a_cut_or_foreign_file_is_refused(data, source, how):
+    path = prepared.prepare("celeba", 24, say=lambda line: None)
+    spoil(path, how)
+    for read in (
+        lambda: images.load_images("celeba", "A", 1, 24),
+        lambda: images.fetch("celeba", 24),
+    ):
+        with pytest.raises(ValueError, match=r"celeba_24.npy or its .json is cut or foreign"):
+            read()
+
+
+def test_missing_images_name_the_command(data):
+    with pytest.raises(images.MissingData, match="'gahb fetch lsun' makes them") as error:
+        images.locate("lsun")
+    assert str(data / "lsun_80.npy") in str(error.value)
+
+
+def test_fetch_of_the_command_line_takes_a_size(data, source, capsys):
+    assert cli.main(["fetch", "celeba", "--size", "24"]) == 0
+    assert f"celeba: {data / 'celeba_24.npy'}" in capsys.readouterr().out
+    assert cli.main(["fetch", "fashion", "--size", "24"]) == 2
+    assert "size must not be given for 'fashion'" in capsys.readouterr().err

@@ -1,0 +1,30 @@
+"""The tables of recipes."""
+
+import pytest
+
+from gahb_core.networks import num_parameters
+from gahb_core.recipes import RECIPES, as_in_papers, make_network
+
+
+@pytest.mark.parametrize("dataset", ["celeba", "lsun"])
+def test_networks_of_the_papers_differ_in_their_images_alone(dataset):
+    table = {n: r for n, r in RECIPES["paper"].items() if r.dataset == dataset}
+    nums = [1, 10, 100, 1_000, 10_000, 100_000]
+    assert sorted(table) == sorted(f"{dataset}/N={n}/{s}" for n in nums for s in "AB")
+    for name, recipe in table.items():
+        assert name == f"{dataset}/N={recipe.num}/{recipe.split}"
+        assert (recipe.size, recipe.batch_size, recipe.num_steps) == (80, 512, 488_000)
+        assert recipe == as_in_papers(recipe)
+        assert recipe.seed == 0  # the same initial weights
+
+
+def test_network_of_the_papers_has_their_number_of_parameters():
+    net = make_network(RECIPES["paper"]["celeba/N=1/A"])
+    assert num_parameters(net) == 7_659_264
+
+
+def test_paper_profile_has_the_c_alpha_images_of_chapter_3():
+    for num in (10, 100_000):
+        for split in "AB":
+            recipe = RECIPES["paper"][f"c_alpha/alpha=2/N={num}/{split}"]
+            assert (recipe.num, recipe.split, recipe.size) == (num, split, 80)
