@@ -196,10 +196,18 @@ def _paper(recipe: Recipe) -> Recipe:
     return as_in_papers(large, num_steps=488_000)
 
 
+def _papers() -> dict[str, Recipe]:
+    """Return the papers' own: C^α images, and N CelebA faces and LSUN bedrooms, A and B."""
+    table = [r for n, r in LAPTOP.items() if n.startswith("c_alpha")]
+    for dataset in ("celeba", "lsun"):
+        table += _by_num(Recipe("", dataset), dataset, (100_000, 1, 10, 100, 1_000, 10_000))
+    return {r.name: _paper(r) for r in table}
+
+
 LAPTOP = _laptop()
 RECIPES: dict[str, dict[str, Recipe]] = {
     "laptop": LAPTOP,
-    "paper": {n: _paper(r) for n, r in LAPTOP.items() if r.dataset.startswith("c_alpha")},
+    "paper": _papers(),
     "smoke": {n: _smoke(r) for n, r in LAPTOP.items()},
 }
 
