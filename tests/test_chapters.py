@@ -25,6 +25,10 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("02_sampling", "sampling.closest_cosine_memorizer", 0.999, 1.0001),
     ("02_sampling", "sampling.closest_cosine_network", 0.8, 0.97),
     ("02_sampling", "sampling.frechet_fitted_start", 0, 8),
+    ("03_transition", "transition.beta_100.pair_corr.10000", 0.95, 1),
+    ("03_transition", "transition.pair_corr.10000", 0.87, 1),
+    ("03_transition_faces", "transition.beta_100.pair_corr.6000", 0.95, 1),
+    ("03_transition_faces", "transition.pair_corr.6000", 0.9, 1),
     ("04_fixed_bases", "bases.network_above_cyclespin", 0, 10),
     ("05_adaptive_bases", "gahb.linearity_error", 0, 1e-5),
     ("05_adaptive_bases", "gahb.posterior_pca_error", 0, 1e-6),
@@ -92,6 +96,30 @@ def test_figure_is_in_its_range(results, page, figure, low, high):
     values = numbers_in(results(page)[figure].value)
     assert values
     assert all(low <= v <= high for v in values), f"{figure} = {values} is not in [{low}, {high}]"
+
+
+TRANSITIONS = [
+    ("03_transition", 10, 10_000),
+    ("03_transition_faces", 10, 6_000),
+    ("03_transition_bfcnn", 10, 10_000),
+    ("03_transition_c_alpha", 10, 100_000),
+]
+
+
+@pytest.mark.parametrize(("page", "few", "many"), TRANSITIONS)
+def test_few_images_are_memorized_and_many_are_not(results, page, few, many):
+    recorded = {name.removeprefix("transition."): r.value for name, r in results(page).items()}
+    # few: copies of the own set, known far better than other images
+    assert recorded[f"closest_corr.{few}"] > 0.97
+    assert recorded[f"closest_corr_unseen.{few}"] < recorded[f"closest_corr.{few}"] - 0.1
+    assert recorded[f"psnr_train.{few}.12"] > recorded[f"psnr_test.{few}.12"] + 10
+    assert recorded[f"distance_memorizer.{few}"] < recorded[f"distance_other.{few}"] / 2
+    # many: no trace of the own set, and the two networks agree
+    assert abs(recorded[f"closest_corr.{many}"] - recorded[f"closest_corr_unseen.{many}"]) < 0.01
+    assert recorded[f"psnr_train.{many}.12"] < recorded[f"psnr_test.{many}.12"] + 1
+    assert recorded[f"distance_other.{many}"] < recorded[f"distance_memorizer.{many}"] / 2
+    assert recorded[f"pair_corr.{many}"] > recorded[f"chance_corr.{many}"] + 0.2
+    assert recorded[f"beta_100.pair_corr.{many}"] > recorded[f"beta_100.pair_corr.{few}"] + 0.1
 
 
 def test_ranges_are_of_figures_that_are_promised():
