@@ -30,7 +30,7 @@ def _trained_looking(make, dtype=torch.float64):
             if isinstance(module, BiasFreeNorm):
                 module.gammas.uniform_(0.5, 1.5, generator=generator)
                 module.running_sd.uniform_(0.5, 1.5, generator=generator)
-            if isinstance(module, nn.Conv2d) and not module.weight.any():
+            if isinstance(module, nn.Conv2d) and not module.weight.all():
                 module.weight.normal_(std=0.2, generator=generator)
     return net.eval()
 
@@ -131,6 +131,16 @@ def test_receptive_field_of_the_bfcnn_by_perturbation(field):
 def test_receptive_fields_of_the_papers_that_every_phase_agrees_on():
     assert [receptive_field(UNet(b, base=1)) for b in (1, 2)] == [18, 44]
     assert receptive_field(BFCNN(20, 1)) == 41
+
+
+def test_hidden_convolutions_of_the_bfcnn_start_as_1x1():
+    net = initialize(BFCNN(5, 64, spatial_layers=(1, 3)), seed=0, gain=0.5)
+    for conv in net.conv_layers[1:-1]:
+        centre = conv.kernel_size[0] // 2
+        taps = conv.weight.detach()[..., centre, centre]
+        assert float(taps.std()) == pytest.approx(0.5 * (2 / 64) ** 0.5, rel=0.05)
+        assert float(conv.weight.detach().abs().sum()) == float(taps.abs().sum())
+    assert net.conv_layers[0].weight.all()
 
 
 def test_initial_weights_come_from_the_seed_and_start_at_no_noise():
