@@ -122,6 +122,16 @@ def test_few_images_are_memorized_and_many_are_not(results, page, few, many):
     assert recorded[f"beta_100.pair_corr.{many}"] > recorded[f"beta_100.pair_corr.{few}"] + 0.1
 
 
+@pytest.mark.parametrize("page", ["03_transition", "03_transition_faces"])
+def test_the_change_lies_between_100_and_1000_images(results, page):
+    own, other = (
+        [results(page)[f"transition.{name}.{n}"].value for n in (100, 1000)]
+        for name in ("closest_corr", "closest_corr_unseen")
+    )
+    assert own[0] > max(0.97, other[0] + 0.1)
+    assert own[1] < other[1] + 0.03
+
+
 def test_ranges_are_of_figures_that_are_promised():
     assert all(figure in PAGES[page].records for page, figure, _, _ in RANGES)
     assert all(low <= high and math.isfinite(low + high) for _, _, low, high in RANGES)
