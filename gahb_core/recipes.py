@@ -166,13 +166,13 @@ def _laptop() -> dict[str, Recipe]:
     faces = Recipe("", "faces", num=6_000, expected=reached)
     table = _by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
     table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
-    bfcnn = replace(garments, architecture="bfcnn", channels=(16,), num_steps=3_000, expected={})
+    bfcnn = replace(garments, architecture="bfcnn", channels=(32,), expected={})
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
-    smooth = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
-    table += _by_num(smooth, "c_alpha/alpha=2", (100_000, 10))
+    contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
+    table += _by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     made = ["disks", "sinusoids", "ray", *(f"c_alpha/alpha={a}" for a in range(1, 6))]
     table += [shuffled, *(Recipe(n, n) for n in made)]
