@@ -1,6 +1,7 @@
 """Make or renew the environment .venv from requirements.txt; do nothing when it is current.
 
-Needs Python 3.11 or later and nothing else. A stamp in .venv holds the hash of what made it.
+Needs Python 3.11.5 or later, as packages of the lock do, and nothing else. A stamp in .venv holds
+the hash of what made it.
 """
 
 import hashlib
@@ -39,9 +40,10 @@ def complain(text: str) -> int:
 
 def main() -> int:
     """Bring .venv up to date; return 0, or 1 after saying what to do."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - this runs under whatever Python make finds
+    if sys.version_info < (3, 11, 5):  # this runs under whatever Python make finds
         version = sys.version.split()[0]
-        return complain(f"Python {version} is too old; `make PYTHON=/path/to/python3.11 book`")
+        cure = "3.11.5 is needed; `make PYTHON=/path/to/python3.11 book`"
+        return complain(f"Python {version} is too old, {cure}")
     if is_current():
         print("environment: .venv is current")
         return 0
