@@ -128,12 +128,12 @@ def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
 
 def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
     """Return the recipe for the first `nums` images of A and of B: the same but for the images."""
-    return [
-        replace(recipe, name=f"{prefix}/N={n}/{s}", num=n, split=s, expected=expected)
-        for n in nums
-        for s in "AB"
-        for expected in (recipe.expected if n == max(nums) else {},)
-    ]
+    table = []
+    for n in nums:
+        expected = recipe.expected if n == max(nums) else {}
+        same = replace(recipe, num=n, expected=expected)
+        table += [replace(same, name=f"{prefix}/N={n}/{s}", split=s) for s in "AB"]
+    return table
 
 
 # widths at which the networks of 21 layers have 20,600 to 25,600 parameters at every field
@@ -176,8 +176,8 @@ def _laptop() -> dict[str, Recipe]:
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     made = ["disks", "sinusoids", "ray", *(f"c_alpha/alpha={a}" for a in range(1, 6))]
     table += [shuffled, *(Recipe(n, n) for n in made)]
-    local = replace(faces, size=64, architecture="bfcnn", batch_size=16, num_steps=3_000)
-    local = replace(local, expected={})
+    local = replace(faces, size=64, architecture="bfcnn", expected={})
+    local = replace(local, batch_size=16, num_steps=3_000)
     table += _local("local/faces", local)
     smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
     table += _local("local/c_alpha", smooth)
