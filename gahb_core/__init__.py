@@ -5,6 +5,7 @@ A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` e
 
 ROOMS = (
     "noise", "images", "metrics", "bases", "denoisers", "networks", "jacobian", "sampling",
-    "multiscale", "recipes", "training", "checkpoints", "figures", "widgets", "pages", "cli",
+    "multiscale", "recipes", "training", "authors", "checkpoints", "figures", "widgets", "pages",
+    "cli",
 )  # fmt: skip
 __version__ = "0.1.0"

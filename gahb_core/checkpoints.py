@@ -1,14 +1,12 @@
-"""Checkpoints: trained weights (safetensors) and their card, by name; the authors' networks.
+"""Checkpoints: trained weights (safetensors) and their card, by name.
 
 `<folder>/<profile>/<name>.safetensors` and `<name>.card.json` stand side by side; an unfinished
 training keeps `<name>.state` there. A file whose hash, shapes or recipe do not fit is refused.
 """
 
 import hashlib
-import io
 import json
 import os
-import pickle
 import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,6 +21,8 @@ from torch import Tensor, nn
 
 import gahb_core
 from gahb_core import training
+from gahb_core.authors import fill
+from gahb_core.authors import import_authors as import_authors  # also from here
 from gahb_core.denoisers import Residual, residual_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
@@ -82,29 +82,6 @@ def _parse(content: bytes, sha256: str, origin: Path) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{origin} must be a safetensors file: {error}") from error
-
-
-def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
-    """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
-
-    Raises:
-        ValueError: naming the keys that are missing, not known, or of another shape.
-    """
-    expected = net.state_dict()
-    missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(weights.keys() - expected.keys())
-    if missing or unknown:
-        raise ValueError(f"{origin}: keys missing {missing[:5]}, keys not known {unknown[:5]}")
-    for key, value in weights.items():
-        if value.shape != expected[key].shape:
-            raise ValueError(
-                f"{origin}: {key} must have shape {tuple(expected[key].shape)}, "
-                f"not {tuple(value.shape)}"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{origin}: {key} must be finite, and holds inf or nan")
-    net.load_state_dict({k: v.float() for k, v in weights.items()})
-    return net
 
 
 def _read_card(path: Path, recipe: Recipe) -> dict:
@@ -278,51 +255,3 @@ def _thin(curve: list, most: int = 200) -> list:
     group = -(-len(curve) // most)
     rows = [np.array(curve[i : i + group]) for i in range(0, len(curve), group)] if curve else []
     return [[int(r[-1, 0]), round(float(r[:, 1].mean()), 5), float(r[-1, 2])] for r in rows]
-
-
-def import_authors(path: str | Path) -> UNet | BFCNN:
-    """Return the network of a state dict published by the authors, in evaluation mode.
-
-    Names as in reference papers' code: BF-CNN `conv_layers.{i}.weight`, `BN_layers.{i}.gammas`
-    and `.running_sd`; UNet `encoder.{b}.{i}.weight`, ...; a prefix `module.` is dropped. The
-    architecture is read off the shapes.
-
-    Raises:
-        ValueError: for a file that is not such a state dict, with the key and the shape.
-    """
-    path = Path(path)
-    state = {k.removeprefix("module."): v for k, v in _read_state_dict(path).items()}
-    if "conv_layers.0.weight" in state:
-        net = _shape_bfcnn(state)
-    elif "encoder.0.0.weight" in state:
-        num_blocks = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("encoder."))
-        firsts = [state[f"encoder.{b}.0.weight"].shape[0] for b in range(num_blocks)]
-        net = UNet(num_blocks, channels=[*firsts, state["mid_block.0.weight"].shape[0]])
-    else:
-        raise ValueError(
-            f"{path} must have conv_layers.0.weight or encoder.0.0.weight: it has {list(state)[:3]}"
-        )
-    return fill(net, state, path).eval().requires_grad_(False)
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    content = io.BytesIO(path.read_bytes())
-    try:
-        state = torch.load(content, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} must be a state dict of tensors and nothing else: {error}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} must be a state dict of tensors, not {type(state).__name__}")
-    return state
-
-
-def _shape_bfcnn(state: dict[str, Tensor]) -> BFCNN:
-    num_layers = sum(k.startswith("conv_layers.") for k in state)
-    shapes = [
-        state.get(f"conv_layers.{i}.weight", torch.empty(0, 0, 0, 0)).shape
-        for i in range(num_layers)
-    ]
-    spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
-    return BFCNN(num_layers, shapes[0][0], shapes[0][1], shapes[-1][0], spatial)

@@ -127,11 +127,17 @@ def train(args: argparse.Namespace) -> int:
 
 
 def fetch(args: argparse.Namespace) -> int:
-    """Bring the files of image sets to the data folder."""
-    from gahb_core import images
+    """Bring image sets, or the networks that the authors published, to the data folder."""
+    from gahb_core import authors, images
 
     for dataset in args.datasets:
-        print(f"{dataset}: {images.fetch(dataset, args.size)}")
+        if dataset != "authors":
+            where = images.fetch(dataset, args.size)
+        elif args.size is None:
+            where = authors.fetch_authors()
+        else:
+            raise ValueError(f"size must not be given for 'authors', which are files: {args.size}")
+        print(f"{dataset}: {where}")
     return 0
 
 
@@ -207,7 +213,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(show_recipes, "recipes")
     _add_train_options(add(train, "train"))
     option = add(fetch, "fetch", profile=False)
-    option("datasets", nargs="+", metavar="DATASET")
+    option("datasets", nargs="+", metavar="DATASET", help="faces, celeba, lsun or authors")
     option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
     _add_run_options(add(run, "run"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")

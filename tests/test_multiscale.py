@@ -6,7 +6,7 @@ import pywt
 import skimage.data
 import torch
 
-from gahb_core import checkpoints
+from gahb_core.authors import load_authors
 from gahb_core.denoisers import gaussian_denoiser, residual_denoiser
 from gahb_core.images.files import data_folder
 from gahb_core.images.resize import resize_area
@@ -420,9 +420,7 @@ def test_cascades_refuse_what_does_not_fit():
 
 def authors_model(field=13):
     names = ["RF_40x40_low", *(f"RF_{field}x{field}_scale_{i}" for i in (0, 1))]
-    low, *details = (
-        fold_norm(checkpoints.import_authors(AUTHORS / f"multi_scale__{name}.pt")) for name in names
-    )
+    low, *details = (fold_norm(load_authors(f"multi_scale__{name}")) for name in names)
     return multiscale_denoiser(residual_denoiser(low), [conditional_denoiser(n) for n in details])
 
 
@@ -461,7 +459,7 @@ def test_authors_system_denoises_as_published():
     details hardly matters; low pass only stops where the details are what is missing.
     """
     wide, narrow, x = authors_model(13), authors_model(5), face()
-    pixel = residual_denoiser(fold_norm(checkpoints.import_authors(AUTHORS / "flat__RF_9x9.pt")))
+    pixel = residual_denoiser(fold_norm(load_authors("flat__RF_9x9")))
     ceiling = float(psnr(spread(haar_decompose(x, 2).low, 2), x))
     found = {}
     for psnr_in in (-8, 7):

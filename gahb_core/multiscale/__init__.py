@@ -8,9 +8,9 @@ PyWavelets' signs. Read in their code, and measured: of all 48 orders and signs 
 best at both levels; the next best (the diagonal negated) loses 1.1 dB at the fine and 1.6 dB at
 the coarse level, the others about 5 dB or more.
 
-    low = residual_denoiser(import_authors(folder / "multi_scale__RF_40x40_low.pt"))
+    low = residual_denoiser(load_authors("multi_scale__RF_40x40_low"))
     details = [
-        conditional_denoiser(import_authors(folder / f"multi_scale__RF_13x13_scale_{i}.pt"))
+        conditional_denoiser(load_authors(f"multi_scale__RF_13x13_scale_{i}"))
         for i in (0, 1)  # 0 is the finest
     ]
     f = multiscale_denoiser(low, details)

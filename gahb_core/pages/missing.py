@@ -16,14 +16,24 @@ def find_missing(page: Page, places: Places) -> str | None:
         except MissingData as error:
             return str(error)
     for name in page.files:
-        from gahb_core.images import data_folder
-
-        if not (data_folder() / name).is_file():
-            return f"the file {name} is not in {data_folder()}: set GAHB_DATA to a folder with it"
+        if missing := _find_missing_file(name):
+            return missing
     for name in page.checkpoints if places.profile != "smoke" else ():  # smoke trains its own
         if not checkpoint_files(name, places):
             return _say_how_to_train(name, places.profile)
     return None
+
+
+def _find_missing_file(name: str) -> str | None:
+    """Return that a file is not in the data folder and what brings it, or None where it is."""
+    from gahb_core import authors, images  # here: they load torch
+
+    folder = images.data_folder()
+    if (folder / name).is_file():
+        return None
+    published = {f"{authors.FOLDER}/{network}.pt" for network in authors.SHA256}
+    fetch = "'gahb fetch authors' downloads it, or " if name in published else ""
+    return f"the file {name} is not in {folder}: {fetch}set GAHB_DATA to a folder with it"
 
 
 def _say_how_to_train(name: str, profile: str) -> str:

@@ -1,0 +1,260 @@
+"""The authors' networks: fetched from a server on this machine, and read from their state dicts."""
+
+import hashlib
+import io
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from gahb_core import authors, cli
+from gahb_core.images import MissingData, data_folder
+from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.pages import Places
+from gahb_core.pages.missing import find_missing
+from gahb_core.pages.spec import Page
+
+NAMES = ("flat__RF_5x5", "multi_scale__RF_5x5_scale_0")
+PUBLISHED = data_folder() / authors.FOLDER
+here = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the authors' networks are not in GAHB_DATA"
+)
+
+
+def make_content(seed):
+    """Return the bytes of a small state dict with the authors' names."""
+    content = io.BytesIO()
+    torch.save(initialize(BFCNN(4, 4), seed=seed).state_dict(), content)
+    return content.getvalue()
+
+
+class Server:
+    """Serves `files` (path → bytes) on this machine; `cut` bytes fewer than it promises."""
+
+    def __init__(self):
+        self.files, self.asked, self.cut = {}, [], 0
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.asked.append(self.path)
+                content = server.files.get(self.path)
+                self.send_response(404 if content is None else 200)
+                content = content or b""
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) - server.cut])
+
+            def log_message(self, *args):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def stop(self):
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server of two small networks in place of the published ones, and an empty data folder."""
+    server = Server()
+    contents = {name: make_content(seed) for seed, name in enumerate(NAMES)}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(authors, "SHA256", sums)
+    monkeypatch.setattr(authors, "SOURCE", f"http://127.0.0.1:{server.http.server_port}")
+    path = {name: authors.find_address(name).removeprefix(authors.SOURCE) for name in NAMES}
+    server.files = {path[name]: contents[name] for name in NAMES}
+    yield server
+    server.stop()
+
+
+def left(tmp_path):
+    """Return the names of all files in the data folder."""
+    return sorted(path.name for path in (tmp_path / "data").rglob("*.*"))
+
+
+# --- fetching ---------------------------------------------------------------------------------
+
+
+def test_published_networks_come_once(server, tmp_path):
+    said = []
+    folder = authors.fetch_authors(say=said.append)
+    assert folder == tmp_path / "data" / "authors_celeba160"
+    assert [(folder / f"{name}.pt").read_bytes() for name in NAMES] == list(server.files.values())
+    assert left(tmp_path) == [f"{name}.pt" for name in NAMES]
+    assert said == [f"authors: {name}.pt, {k} of 2" for k, name in enumerate(NAMES, 1)]
+    assert server.asked == list(server.files)
+    for name in (NAMES[1], f"{NAMES[1]}.pt"):
+        net = authors.load_authors(name)
+        expected = initialize(BFCNN(4, 4), seed=1).state_dict()
+        assert all(torch.equal(v, expected[k]) for k, v in net.state_dict().items())
+        assert not net.training
+    authors.fetch_authors(say=said.append)
+    assert len(server.asked) == len(said) == 2
+    (folder / f"{NAMES[0]}.pt").unlink()
+    authors.fetch_authors(say=said.append)
+    assert server.asked[2:] == [next(iter(server.files))]
+    assert said[2:] == [f"authors: {NAMES[0]}.pt, 1 of 1"]
+
+
+def test_a_foreign_download_is_refused_and_leaves_nothing(server, tmp_path):
+    address = authors.find_address(NAMES[1])
+    server.files[address.removeprefix(authors.SOURCE)] = make_content(seed=7)
+    with pytest.raises(ValueError, match=r"_scale_0/model.pt: the SHA-256 must be .*by hand") as e:
+        authors.fetch_authors(say=str)
+    assert str(e.value).startswith(address)
+    assert left(tmp_path) == [f"{NAMES[0]}.pt"]  # the one that came before stays
+
+
+@pytest.mark.parametrize("cut", [1, 100])
+def test_a_cut_download_is_refused_and_leaves_nothing(server, tmp_path, cut):
+    server.cut = cut
+    with pytest.raises(MissingData, match=f"could not be downloaded .*{cut} more expected"):
+        authors.fetch_authors(say=str)
+    assert left(tmp_path) == []
+
+
+def test_what_cannot_be_downloaded_says_what_to_do_by_hand(server, tmp_path, monkeypatch):
+    server.files.clear()
+    by_hand = f"bring it by hand to {tmp_path / 'data' / authors.FOLDER / NAMES[0]}.pt"
+    with pytest.raises(MissingData, match="could not be downloaded .*404") as error:
+        authors.fetch_authors(say=str)
+    assert str(error.value).endswith(by_hand)
+    monkeypatch.setattr(authors, "SOURCE", "http://127.0.0.1:1")  # nobody listens
+    with pytest.raises(MissingData, match="could not be downloaded .*refused") as error:
+        authors.fetch_authors(say=str)
+    assert str(error.value).endswith(by_hand)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", make_content(seed=7), make_content(seed=1)[:-1]])
+def test_a_wrong_file_is_refused_by_name(server, content):
+    path = authors.fetch_authors(say=str) / f"{NAMES[1]}.pt"
+    path.write_bytes(content)
+    for use in (lambda: authors.fetch_authors(say=str), lambda: authors.load_authors(NAMES[1])):
+        with pytest.raises(ValueError, match="delete it and run 'gahb fetch authors'") as error:
+            use()
+        assert str(error.value).startswith(f"{path}: the SHA-256 must be ")
+    assert path.read_bytes() == content
+    assert len(server.asked) == 2
+    path.unlink()
+    authors.fetch_authors(say=str)
+    assert authors.load_authors(NAMES[1]).conv_layers[0].weight.shape == (4, 1, 3, 3)
+
+
+def test_a_missing_network_names_the_command(server, tmp_path):
+    with pytest.raises(MissingData, match="'gahb fetch authors' downloads all") as error:
+        authors.load_authors(NAMES[0])
+    assert str(tmp_path / "data" / authors.FOLDER / f"{NAMES[0]}.pt") in str(error.value)
+    with pytest.raises(ValueError, match=r"name must be one of flat__RF_5x5, .*not 'flat__RF_6x6"):
+        authors.load_authors("flat__RF_6x6.pt")
+
+
+def test_a_page_that_lacks_a_published_network_names_the_command(server, tmp_path):
+    for name, named in ((NAMES[0], True), ("other", False)):
+        page = Page("a", Path("a.ipynb"), files=(f"{authors.FOLDER}/{name}.pt",))
+        missing = find_missing(page, Places(tmp_path))
+        where = f"the file {authors.FOLDER}/{name}.pt is not in {tmp_path / 'data'}: "
+        assert missing.startswith(where)
+        assert ("'gahb fetch authors' downloads it" in missing) == named
+    authors.fetch_authors(say=str)
+    page = page._replace(files=(f"{authors.FOLDER}/{NAMES[0]}.pt",))
+    assert find_missing(page, Places(tmp_path)) is None
+
+
+def test_fetch_of_the_command_line(server, tmp_path, capsys):
+    assert cli.main(["fetch", "authors"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == f"authors: {tmp_path / 'data' / authors.FOLDER}"
+    assert len(printed) == 3
+    assert cli.main(["fetch", "authors", "--size", "80"]) == 2
+    assert "gahb: size must not be given for 'authors'" in capsys.readouterr().err
+
+
+def test_addresses_are_those_of_the_public_repository():
+    assert authors.find_address("multi_scale__RF_40x40_low") == (
+        "https://github.com/LabForComputationalVision/local-probability-models-of-images/raw/"
+        "9c5210e2c225d296ca54f32e40f18c83f585f9e3/denoisers/multi_scale/celebA_160x160_gray/"
+        "noise_range_0to255_RF_40x40_low/model.pt"
+    )
+    assert "/flat/celebA_160x160_gray/noise_range_0to255_RF_9x9/model.pt" in (
+        authors.find_address("flat__RF_9x9")
+    )
+    assert len({authors.find_address(name) for name in authors.SHA256}) == 16
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def test_wrong_keys_shapes_and_values_are_named():
+    net = UNet(2, base=4)
+    good = net.state_dict()
+    key = "encoder.0.0.weight"
+    with pytest.raises(ValueError, match=r"keys missing \['encoder.0.0.weight'\]"):
+        authors.fill(net, {k: v for k, v in good.items() if k != key}, "here")
+    with pytest.raises(ValueError, match=r"keys not known \['extra'\]"):
+        authors.fill(net, good | {"extra": torch.zeros(1)}, "here")
+    with pytest.raises(ValueError, match=r"encoder.0.0.weight must have shape \(4, 1, 3, 3\)"):
+        authors.fill(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
+    with pytest.raises(ValueError, match="must be finite"):
+        authors.fill(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UNet(2, base=4),
+        lambda: BFCNN(7, 8),
+        lambda: BFCNN(21, 4, channels_in=4, channels_out=3, spatial_layers=SPATIAL_LAYERS[13]),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_with_the_authors_names_come_in(make, prefix, tmp_path):
+    net = initialize(make(), seed=3).eval()
+    torch.save({prefix + k: v for k, v in net.state_dict().items()}, tmp_path / "net.pt")
+    found = authors.import_authors(tmp_path / "net.pt")
+    assert {k: v.shape for k, v in found.state_dict().items()} == {
+        k: v.shape for k, v in net.state_dict().items()
+    }
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in found.state_dict().items())
+    assert not found.training
+
+
+def test_other_files_are_not_taken_for_the_authors(tmp_path):
+    cases = {
+        "list.pt": lambda p: torch.save([1, 2], p),
+        "text.pt": lambda p: p.write_text("hello"),
+        "empty.pt": lambda p: p.write_bytes(b""),
+        "weights.pt": lambda p: safetensors.torch.save_file({"a": torch.zeros(2)}, p),
+    }
+    for name, write in cases.items():
+        write(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} must be a state dict of tensors"):
+            authors.import_authors(tmp_path / name)
+    torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "foreign.pt")
+    with pytest.raises(ValueError, match="must have conv_layers.0.weight or encoder.0.0.weight"):
+        authors.import_authors(tmp_path / "foreign.pt")
+    state = BFCNN(4, 4).state_dict()
+    del state["BN_layers.1.gammas"]
+    torch.save(state, tmp_path / "holes.pt")
+    with pytest.raises(ValueError, match=r"keys missing \['BN_layers.1.gammas'\]"):
+        authors.import_authors(tmp_path / "holes.pt")
+
+
+@here
+@pytest.mark.parametrize("name", authors.SHA256)
+def test_a_published_network_loads_and_is_homogeneous(name):
+    net = authors.load_authors(name)
+    channels = net.conv_layers[0].weight.shape[1]
+    y = torch.rand(1, channels, 40, 40, generator=torch.Generator().manual_seed(0))
+    scaled = net(3.7 * y)
+    assert (scaled - 3.7 * net(y)).abs().max() < 1e-5 * scaled.abs().max()
