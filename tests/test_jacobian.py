@@ -97,6 +97,27 @@ def test_a_bias_is_seen():
     assert jac.linearity_error(lambda y, sigma=None: y / 2 + 1, make_image()) > 0.1
 
 
+def test_filter_radius_of_a_box_a_point_and_a_band_elsewhere():
+    box = torch.zeros(1, 1, 15, 15, dtype=torch.float64)
+    box[..., 4:11, 4:11] = 0.3
+    assert jac.filter_radius(box, [(7, 7)], 1.0).item() == pytest.approx(3 * 2**0.5)
+    # of 49 equal squares the 9 nearest hold .18, the 21 within √5 .43, and 25 a little more
+    radii = [jac.filter_radius(box, [(7, 7)], s).item() for s in (0.01, 0.18, 0.4, 0.5)]
+    assert radii == pytest.approx([0, 2**0.5, 5**0.5, 8**0.5])
+    point = torch.zeros(2, 3, 8, 8)
+    point[0, 2, 3, 4], point[1, 0, 3, 4], point[1, 1, 3, 7] = 5, 3, -1  # exactly .9, and .1
+    assert jac.filter_radius(point, [(0, 0), (3, 4)]).tolist() == [5, 0]
+    assert jac.filter_radius(point, [(3, 4), (3, 4)], 0.95).tolist() == [0, 3]
+
+
+def test_filter_radius_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"one a filter .* not 1 for \(2, 1, 8, 8\)"):
+        jac.filter_radius(torch.ones(2, 1, 8, 8), [(0, 0)])
+    for share in (0, 1.1):
+        with pytest.raises(ValueError, match=f"at most 1, not {share}"):
+            jac.filter_radius(torch.ones(1, 1, 8, 8), [(0, 0)], share)
+
+
 def test_filters_are_rows_of_the_jacobian(net):
     y = make_image()
     rows = jac.filters(net, y, [(0, 0), (5, 11)])

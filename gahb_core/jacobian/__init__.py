@@ -19,6 +19,7 @@ from gahb_core.jacobian.krylov import (
 from gahb_core.jacobian.products import (
     Products,
     dense,
+    filter_radius,
     filters,
     jvp,
     linearity_error,
@@ -48,6 +49,7 @@ __all__ = [
     "estimate_asymmetry",
     "estimate_sum_sq",
     "estimate_trace",
+    "filter_radius",
     "filters",
     "jvp",
     "linearity_error",

@@ -123,6 +123,34 @@ def filters(
     return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block)
 
 
+def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: float = 0.9) -> Tensor:
+    """Return the radii (K,), in pixels, within which filters hold `share` of their squared weight.
+
+    Args:
+        weights: (K, C, H, W), as `filters` returns them; all channels count.
+        pixels: the (row, column) that each belongs to, the centre of its circle.
+        share: above 0, at most 1.
+
+    Raises:
+        ValueError: where there is not one pixel a filter, or `share` is out of range.
+    """
+    if weights.ndim != 4 or len(weights) != len(pixels):
+        raise ValueError(
+            f"pixels must be one a filter of weights (K, C, H, W), not {len(pixels)} for "
+            f"{tuple(weights.shape)}"
+        )
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, not {share}")
+    rows, columns = (torch.arange(n, device=weights.device) for n in weights.shape[-2:])
+    radii = []
+    for weight, (r, c) in zip(weights, pixels, strict=True):
+        distance, order = torch.hypot(rows[:, None] - r, columns - c + 0.0).flatten().sort()
+        held = weight.square().sum(0).flatten().double()[order].cumsum(0)
+        # a shade less than all: the sum of many small squares is rounded
+        radii.append(distance[int((held < share * (1 - 1e-9) * held[-1]).sum())])
+    return torch.stack(radii)
+
+
 def linearity_error(denoiser: Denoiser, y: Tensor, sigma: float | None = None) -> float:
     """Return ‖f(y) − J y‖ / ‖f(y)‖ at one image: zero, to rounding, for a bias-free ReLU net.
 
