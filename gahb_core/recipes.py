@@ -52,6 +52,7 @@ class Recipe:
     channels: tuple[int, ...] = (16, 32, 64, 128)
     num_layers: int = 21
     spatial_layers: tuple[int, ...] | None = None
+    skip: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
     batch_size: int = 32
@@ -81,11 +82,15 @@ def make_network(recipe: Recipe) -> UNet | BFCNN:
         )
     if told and recipe.architecture == "unet":
         raise ValueError("architecture must be 'bfcnn' for details, not 'unet'")
+    if recipe.skip and recipe.architecture == "unet":
+        raise ValueError("skip must be False for a 'unet', not True")
     if recipe.architecture == "unet":
         net = UNet(len(recipe.channels) - 1, channels=recipe.channels)
     elif recipe.architecture == "bfcnn":
         ends = (4, 3) if told else (1, 1)
-        net = BFCNN(recipe.num_layers, recipe.channels[0], *ends, recipe.spatial_layers)
+        net = BFCNN(
+            recipe.num_layers, recipe.channels[0], *ends, recipe.spatial_layers, recipe.skip
+        )
     else:
         raise ValueError(f"architecture must be 'unet' or 'bfcnn', not {recipe.architecture!r}")
     return initialize(net, recipe.seed, recipe.gain)
@@ -96,7 +101,8 @@ def to_json(recipe: Recipe) -> dict:
     data = asdict(recipe)
     data["law"] = recipe.law._asdict()
     del data["expected"]
-    for name in ("level", "bands"):  # younger than the first checkpoints, and as they are in them
+    # younger than the first checkpoints, and in those as by default
+    for name in ("level", "bands", "skip"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
@@ -143,15 +149,20 @@ LOCAL_WIDTHS = {5: 32, 9: 24, 13: 20, 23: 16, 43: 12}
 def _local(prefix: str, images: Recipe) -> list[Recipe]:
     """Return the networks of pixels, and of details of levels 1 and 2, by receptive field.
 
-    Images, steps, depth and (nearly) parameters are the same. The law of details ends at their
-    largest possible coefficient, 1/2 (found in training images of 64×64: .30 and .37 at levels 1
-    and 2 for faces, .48 and .46 for C^2), and begins where that of pixels does.
+    Images, steps, depth and (nearly) parameters are the same. The law of details begins where that
+    of pixels does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2
+    (found in training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for
+    C^2).
     """
     table = []
     for level in (0, 1, 2):
         bands = {"level": level, "bands": "details" if level else "low"}
         if level:
-            bands["law"] = SigmaLaw("power", 0.005 / 2**level, 0.5, 2.0)
+            bands |= {
+                "law": SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0),
+                "skip": True,
+                "freeze_norm": 0.1,
+            }
         for field_, width in LOCAL_WIDTHS.items():
             name = f"{prefix}/{f'details={level}' if level else 'pixel'}/RF={field_}"
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}

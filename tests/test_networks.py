@@ -18,6 +18,7 @@ NETS = {
     "unet by widths": lambda: UNet(3, channels=(4, 6, 6, 8)),
     "bfcnn": lambda: BFCNN(6, 8),
     "bfcnn 9x9": lambda: BFCNN(21, 8, spatial_layers=SPATIAL_LAYERS[9]),
+    "bfcnn skip": lambda: BFCNN(6, 8, skip=True),
 }
 
 
@@ -150,6 +151,15 @@ def test_initial_weights_come_from_the_seed_and_start_at_no_noise():
     )
     assert not torch.equal(first.encoder[0][0].weight, other.encoder[0][0].weight)
     assert not first.eval()(torch.rand(1, 1, 8, 8)).any()
+
+
+def test_a_skip_gives_the_noisy_bands_minus_the_convolutions():
+    plain = _trained_looking(lambda: BFCNN(5, 6, 4, 3))
+    skip = BFCNN(5, 6, 4, 3, skip=True).double().eval()
+    skip.load_state_dict(plain.state_dict())
+    y = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(skip(y), y[:, 1:] - plain(y), rtol=0, atol=1e-12)
+    assert torch.equal(initialize(skip, seed=0)(y), y[:, 1:])  # the first estimate is zero
 
 
 @pytest.mark.parametrize(
