@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gahb_core.images import MissingData, data_folder
-from gahb_core.networks import BFCNN, UNet
+from gahb_core.networks import BFCNN, UNet, fill
 from gahb_core.training import write_safely
 
 FOLDER = "authors_celeba160"
@@ -206,26 +206,3 @@ def _shape_bfcnn(state: dict[str, Tensor]) -> BFCNN:
     ]
     spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
     return BFCNN(num_layers, shapes[0][0], shapes[0][1], shapes[-1][0], spatial)
-
-
-def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
-    """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
-
-    Raises:
-        ValueError: naming the keys that are missing, not known, or of another shape.
-    """
-    expected = net.state_dict()
-    missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(weights.keys() - expected.keys())
-    if missing or unknown:
-        raise ValueError(f"{origin}: keys missing {missing[:5]}, keys not known {unknown[:5]}")
-    for key, value in weights.items():
-        if value.shape != expected[key].shape:
-            raise ValueError(
-                f"{origin}: {key} must have shape {tuple(expected[key].shape)}, "
-                f"not {tuple(value.shape)}"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{origin}: {key} must be finite, and holds inf or nan")
-    net.load_state_dict({k: v.float() for k, v in weights.items()})
-    return net

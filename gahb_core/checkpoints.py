@@ -21,13 +21,11 @@ from torch import Tensor, nn
 
 import gahb_core
 from gahb_core import training
-from gahb_core.authors import fill
-from gahb_core.authors import import_authors as import_authors  # also from here
 from gahb_core.denoisers import Residual, residual_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.multiscale import Conditional, MultiScale, conditional_denoiser
-from gahb_core.networks import BFCNN, UNet, fold_norm, num_parameters
+from gahb_core.networks import BFCNN, UNet, fill, fold_norm, num_parameters
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe, fingerprint, make_network, to_json
 from gahb_core.training import Progress, clean_bands

@@ -283,3 +283,26 @@ def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
             conv.weight.zero_()[..., size // 2, size // 2] = centre
         last.weight.zero_()
     return net
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
+    """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
+
+    Raises:
+        ValueError: naming the keys that are missing, not known, or of another shape.
+    """
+    expected = net.state_dict()
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(weights.keys() - expected.keys())
+    if missing or unknown:
+        raise ValueError(f"{origin}: keys missing {missing[:5]}, keys not known {unknown[:5]}")
+    for key, value in weights.items():
+        if value.shape != expected[key].shape:
+            raise ValueError(
+                f"{origin}: {key} must have shape {tuple(expected[key].shape)}, "
+                f"not {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{origin}: {key} must be finite, and holds inf or nan")
+    net.load_state_dict({k: v.float() for k, v in weights.items()})
+    return net

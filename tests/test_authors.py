@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from gahb_core import authors, cli
+from gahb_core import authors, cli, networks
 from gahb_core.images import MissingData, data_folder
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
 from gahb_core.pages import Places
@@ -200,13 +200,13 @@ def test_wrong_keys_shapes_and_values_are_named():
     good = net.state_dict()
     key = "encoder.0.0.weight"
     with pytest.raises(ValueError, match=r"keys missing \['encoder.0.0.weight'\]"):
-        authors.fill(net, {k: v for k, v in good.items() if k != key}, "here")
+        networks.fill(net, {k: v for k, v in good.items() if k != key}, "here")
     with pytest.raises(ValueError, match=r"keys not known \['extra'\]"):
-        authors.fill(net, good | {"extra": torch.zeros(1)}, "here")
+        networks.fill(net, good | {"extra": torch.zeros(1)}, "here")
     with pytest.raises(ValueError, match=r"encoder.0.0.weight must have shape \(4, 1, 3, 3\)"):
-        authors.fill(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
+        networks.fill(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
     with pytest.raises(ValueError, match="must be finite"):
-        authors.fill(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
+        networks.fill(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,10 @@ def expand_braces(text: str) -> list[str]:
     return [head + option + end for option in options.split(",") for end in expand_braces(tail)]
 
 
+def _expand(texts: list[str] | None) -> tuple[str, ...]:
+    return tuple(name for text in texts or () for name in expand_braces(text))
+
+
 def _make_page(entry: Any, root: Path) -> Page:
     entry = _check_keys(entry, KEYS, "a page of book/pages.yml")
     if not {"name", "notebook"} <= set(entry):
@@ -114,8 +118,8 @@ def _make_page(entry: Any, root: Path) -> Page:
     notebook = root / "book" / entry["notebook"]
     if not notebook.is_file():
         raise ValueError(f"page {entry['name']}: notebook {notebook} does not exist")
-    lists = {key: tuple(needs.get(key) or ()) for key in NEEDS}
-    records = tuple(name for text in entry.get("records") or () for name in expand_braces(text))
+    lists = {key: _expand(needs.get(key)) for key in NEEDS}
+    records = _expand(entry.get("records"))
     parameters = entry.get("parameters") or {}
     return Page(entry["name"], notebook, parameters, entry.get("title"), records=records, **lists)
 
