@@ -75,7 +75,7 @@ RANGES: list[tuple[str, str, float, float]] = [
     *((f"10_synthesis{p}", "synthesis.one_over_mean", 1, 2) for p in ("", "_c_alpha", "_authors")),
     ("10_synthesis", "synthesis.detail_ratio", 0.75, 1.15),
     ("10_synthesis", "synthesis.spectrum_exponent_gap", -0.2, 0.2),
-    ("10_synthesis_c_alpha", "synthesis.detail_ratio", 0.6, 1.5),
+    ("10_synthesis_c_alpha", "synthesis.detail_ratio", 0.75, 1.15),
     ("10_synthesis_authors", "synthesis.seconds_per_image.160", 0, 30),
     ("10_synthesis_authors", "synthesis.parameters", 1_090_560, 30_993_152),
     ("samples_faces", "recipe.frechet_pca64.faces", 0.5, 4),
