@@ -8,18 +8,15 @@ MIT licence, Copyright (c) 2023 LCV (Kadkhodaie, Guth, Mallat & Simoncelli, ICLR
 """
 
 import hashlib
-import http.client
 import io
 import pickle
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gahb_core.images import MissingData, data_folder
+from gahb_core.images import MissingData, data_folder, download
 from gahb_core.networks import BFCNN, UNet, fill
 from gahb_core.training import write_safely
 
@@ -109,14 +106,7 @@ def _read(path: Path) -> bytes:
 def _download(name: str) -> bytes:
     """Return the checked content of a published file."""
     url, by_hand = find_address(name), f"try again, or bring it by hand to {_path(name)}"
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            content = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        raise MissingData(f"{url} could not be downloaded ({error}): {by_hand}") from error
-    return _check(content, name, url, by_hand)
+    return _check(download(url, by_hand), name, url, by_hand)
 
 
 def fetch_authors(say: Callable[[str], None] = print) -> Path:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import gahb_core
 from gahb_core import training
+from gahb_core.authors import SHA256, load_authors
 from gahb_core.denoisers import Residual, residual_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
@@ -123,17 +124,29 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
     return Checkpoint(net.eval().requires_grad_(False), card)
 
 
-def _denoiser(net: nn.Module, recipe: Recipe) -> _Blind:
-    return conditional_denoiser(net) if recipe.bands == "details" else residual_denoiser(net)
+def _denoiser(net: UNet | BFCNN) -> _Blind:
+    # only networks of details take more bands than they give: the low band that they are told
+    ends = [c for c in net.modules() if isinstance(c, nn.Conv2d)]
+    told = isinstance(net, BFCNN) and ends[0].in_channels > ends[-1].out_channels
+    return conditional_denoiser(net) if told else residual_denoiser(net)
 
 
 def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> _Blind:
     """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`.
 
-    That of a recipe of details is f(y, sigma=None, given), a `multiscale.Conditional`.
+    A network of details, told the low band, is f(y, sigma=None, given), a `multiscale.Conditional`.
+
+    Args:
+        name: of a recipe, or of a published network, such as "flat__RF_9x9".
+        profile: table of recipes; published networks are of none.
+        device: of the network.
+
+    Raises:
+        ValueError: as `load` does, and `load_authors` for a published one.
+        FileNotFoundError: where it was never trained, or not downloaded.
     """
-    net = fold_norm(load(name, profile).net).to(device)
-    return _denoiser(net, find_recipe(name, profile))
+    net = load_authors(name) if name in SHA256 else load(name, profile).net
+    return _denoiser(fold_norm(net).to(device))
 
 
 def load_multiscale(
@@ -142,20 +155,23 @@ def load_multiscale(
     """Return the coarse-to-fine denoiser f(y, sigma=None), J = len(details), of trained networks.
 
     Args:
-        low: name of x_J's, such as "faces/size=16/N=6000/A".
+        low: name of x_J's, such as "faces/size=16/N=6000/A", or of a published network.
         details: names of those of x̄_1 … x̄_J, finest first; one may stand for several levels.
         profile: table of recipes.
         device: of the networks.
 
     Raises:
-        ValueError: where `low` is of details, or `details` of something else; see also `load`.
+        ValueError: where `low` is of details, or `details` of something else; see also
+            `load_denoiser`.
+        FileNotFoundError: where one was never trained, or not downloaded.
     """
-    found = [find_recipe(name, profile).bands for name in (low, *details)]
+    loaded = [load_denoiser(name, profile, device) for name in (low, *details)]
+    found = ["details" if isinstance(f, Conditional) else "low" for f in loaded]
     if found != ["low"] + ["details"] * len(details):
         raise ValueError(
-            f"low must be a recipe of a low band, details of details, not of {', '.join(found)}"
+            "low must be the network of a low band, details those of details, "
+            f"not of {', '.join(found)}"
         )
-    loaded = [load_denoiser(name, profile, device) for name in (low, *details)]
     return MultiScale(loaded[0], loaded[1:])
 
 
@@ -165,7 +181,7 @@ def _figures(net: nn.Module, recipe: Recipe) -> dict:
     figures = {"psnr_in": list(CARD_PSNR_IN)}
     for split, num in (("test", 256), (recipe.split, min(256, recipe.num or 256))):
         given, x = clean_bands(recipe, load_images(recipe.dataset, split, num, recipe.size))
-        f, batch = _denoiser(net, recipe), 64
+        f, batch = _denoiser(net), 64
         if recipe.bands == "details":  # in one batch: what is told goes with all of x
             f, batch = partial(f, given=given), len(x)
         curve = psnr_curve(f, x, sigmas, seed=1, batch=batch).mean(0)

@@ -10,8 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from gahb_core import authors, cli, networks
+from gahb_core import authors, checkpoints, cli, networks
 from gahb_core.images import MissingData, data_folder
+from gahb_core.multiscale import haar_split
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
 from gahb_core.pages import Places
 from gahb_core.pages.missing import find_missing
@@ -258,3 +259,18 @@ def test_a_published_network_loads_and_is_homogeneous(name):
     y = torch.rand(1, channels, 40, 40, generator=torch.Generator().manual_seed(0))
     scaled = net(3.7 * y)
     assert (scaled - 3.7 * net(y)).abs().max() < 1e-5 * scaled.abs().max()
+
+
+@here
+def test_published_networks_come_as_denoisers_by_name():
+    low, *details = (f"multi_scale__RF_{n}" for n in ("40x40_low", "9x9_scale_0", "9x9_scale_1"))
+    f = checkpoints.load_multiscale(low, details)
+    y = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    bands = haar_split(y)
+    joint = torch.cat([bands.low, bands.details], 1)
+    expected = bands.details - authors.load_authors(details[0])(joint)
+    torch.testing.assert_close(f.details[0](bands.details, None, bands.low), expected)
+    small = haar_split(bands.low).low
+    torch.testing.assert_close(f.low(small), small - authors.load_authors(low)(small))
+    flat = checkpoints.load_denoiser("flat__RF_9x9")
+    torch.testing.assert_close(flat(y), y - authors.load_authors("flat__RF_9x9")(y))

@@ -105,7 +105,7 @@ def test_a_whole_system_comes_back_by_names(on_local):
     x = haar_merge(x, parts[2](haar_level(y, 1).details, given=x))
     torch.testing.assert_close(f(y), x)
     for low, details in ((FINE, [FINE]), (LOW, [LOW]), (LOW, [FINE, NAME])):
-        with pytest.raises(ValueError, match="low must be a recipe of a low band, details of"):
+        with pytest.raises(ValueError, match="low must be the network of a low band, details"):
             checkpoints.load_multiscale(low, details, "smoke")
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import zipfile
 
@@ -140,7 +141,8 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_archive_is_read_by_path_as_grey_without_exact_duplicates(tmp_path):
+def _archive() -> tuple[bytes, np.ndarray]:
+    """Return a zip like the archive, of two crops, one of them twice, and the first by path."""
     rng = np.random.default_rng(1)
     first, second = (rng.integers(0, 255, (64, 64), dtype=np.uint8) for _ in range(2))
     buffer = io.BytesIO()
@@ -148,9 +150,33 @@ def test_archive_is_read_by_path_as_grey_without_exact_duplicates(tmp_path):
         for name, pixels in (("b/2.jpg", first), ("a/1.jpg", second), ("c/3.jpg", first)):
             file.writestr(f"repo-main/SMILEs/{name}", _jpeg(pixels))
         file.writestr("repo-main/README.md", b"no image")
-    found = faces_file.read_archive(buffer.getvalue())
+    return buffer.getvalue(), second
+
+
+def test_archive_is_read_by_path_as_grey_without_exact_duplicates():
+    archive, first = _archive()
+    found = faces_file.read_archive(archive)
     assert found.shape == (2, 64, 64)
-    assert np.abs(found[0].astype(int) - second).mean() < 3  # sorted by path: a/1 first
+    assert np.abs(found[0].astype(int) - first).mean() < 3
+
+
+def test_faces_are_fetched_whole_or_not_at_all(monkeypatch, tmp_path):
+    archive, file = _archive()[0], tmp_path / "master.zip"
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path / "data"))
+    with pytest.raises(images.MissingData, match=r"master.zip could not .* by hand to .*64\.npz"):
+        faces_file.fetch_faces(file.as_uri())
+    for content, message in (
+        (archive[:-40], "archive must be a whole zip file"),
+        (archive, "master.zip: the pixels' SHA-256 must be"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            faces_file.fetch_faces(file.as_uri())
+    assert not (tmp_path / "data").exists()
+    pixels = faces_file.read_archive(archive)
+    monkeypatch.setattr(faces_file, "SHA256", hashlib.sha256(pixels.tobytes()).hexdigest())
+    path = faces_file.fetch_faces(file.as_uri())
+    np.testing.assert_array_equal(np.load(path)["images"], pixels)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ shuffled with a fixed permutation before they are split.
 
 from gahb_core.images.c_alpha import CAlpha, make_c_alpha, make_c_alpha_parts
 from gahb_core.images.disks import cover_disks, draw_disks, make_disk_parameters, make_disks
-from gahb_core.images.files import MissingData, data_folder
+from gahb_core.images.files import MissingData, data_folder, download
 from gahb_core.images.ray import draw_ray, make_ray, make_ray_parameters
 from gahb_core.images.resize import resize_area
 from gahb_core.images.sets import ImageSet, fetch, load_images, locate, open_images
@@ -21,6 +21,7 @@ __all__ = [
     "MissingData",
     "cover_disks",
     "data_folder",
+    "download",
     "draw_disks",
     "draw_ray",
     "draw_sinusoids",

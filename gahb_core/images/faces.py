@@ -5,7 +5,6 @@ Huang, Ramesh, Berg & Learned-Miller 2007; the crops are those of github.com/hro
 """
 
 import io
-import urllib.request
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gahb_core.images.files import MissingData, check_pixels, data_folder, without_near_duplicates
+from gahb_core.images.files import (
+    MissingData,
+    check_pixels,
+    data_folder,
+    download,
+    without_near_duplicates,
+)
 from gahb_core.images.resize import resize_area
 
 ARCHIVE = "https://github.com/hromi/SMILEsmileD/archive/refs/heads/master.zip"
@@ -37,22 +42,35 @@ def locate_faces() -> Path:
 
 
 def read_archive(archive: bytes) -> np.ndarray:
-    """Return the distinct 64×64 grey crops (N, 64, 64) of a zip of the repository, by path."""
+    """Return the distinct 64×64 grey crops (N, 64, 64) of a zip of the repository, by path.
+
+    Raises:
+        ValueError: where it is no whole zip, or has no crops.
+    """
     crops: dict[bytes, np.ndarray] = {}
-    with zipfile.ZipFile(io.BytesIO(archive)) as file:
-        for name in sorted(n for n in file.namelist() if "/SMILEs/" in n and n.endswith(".jpg")):
-            pixels = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("L"))
-            crops.setdefault(pixels.tobytes(), pixels)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as file:
+            names = [n for n in file.namelist() if "/SMILEs/" in n and n.endswith(".jpg")]
+            for name in sorted(names):
+                pixels = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("L"))
+                crops.setdefault(pixels.tobytes(), pixels)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"archive must be a whole zip file: {error}") from error
     if not crops:
         raise ValueError("archive must hold SMILEs/**/*.jpg, and it holds none")
     return np.stack(list(crops.values()))
 
 
 def fetch_faces(url: str = ARCHIVE) -> Path:
-    """Download the public archive, check the pixels and return the path of the file made of it."""
-    with urllib.request.urlopen(url) as answer:
-        images = check_pixels(read_archive(answer.read()), SHA256, url)
+    """Download the public archive, check the pixels and return the path of the file made of it.
+
+    Raises:
+        MissingData: where it cannot be downloaded whole, with what to do by hand.
+        ValueError: where it is not the archive whose pixels are known.
+    """
     path = data_folder() / FILE
+    archive = download(url, f"try again, or bring {FILE} by hand to {path}")
+    images = check_pixels(read_archive(archive), SHA256, url)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, images=images)

@@ -1,7 +1,10 @@
 """Where data files are looked for, and what is said when they are missing."""
 
 import hashlib
+import http.client
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,26 @@ BLOCK = 500  # images compared at once
 
 
 class MissingData(FileNotFoundError):
-    """An image set that is not on this machine: says where it was looked for and what brings it."""
+    """Data that are not on this machine: says where they were looked for and what brings them."""
+
+
+def download(url: str, by_hand: str) -> bytes:
+    """Return the content of an address.
+
+    Args:
+        url: the address.
+        by_hand: what else the reader can do, for the error.
+
+    Raises:
+        MissingData: where it cannot be had whole: no such file, nobody there, cut on the way.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        raise MissingData(f"{url} could not be downloaded ({error}): {by_hand}") from error
 
 
 def data_folder() -> Path:
