@@ -177,7 +177,7 @@ def _laptop() -> dict[str, Recipe]:
     faces = Recipe("", "faces", num=6_000, expected=reached)
     table = _by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
     table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
-    bfcnn = replace(garments, architecture="bfcnn", channels=(32,), expected={})
+    bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})

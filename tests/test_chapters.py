@@ -129,6 +129,7 @@ def test_figure_is_in_its_range(results, page, figure, low, high):
 TRANSITIONS = [
     ("03_transition", 10, 10_000),
     ("03_transition_faces", 10, 6_000),
+    ("03_transition_bfcnn", 10, 10_000),
     ("03_transition_c_alpha", 10, 100_000),
 ]
 

@@ -12,6 +12,7 @@ from gahb_core.images import faces, garments, prepared, sources
 from gahb_core.images.c_alpha import make_c_alpha
 from gahb_core.images.disks import make_disks
 from gahb_core.images.ray import make_ray
+from gahb_core.images.resize import resize_area
 from gahb_core.images.shuffled import shuffle_pixels
 from gahb_core.images.sinusoids import make_sinusoids
 
@@ -88,10 +89,12 @@ def _loaded(family: str, split: str, size: int) -> Tensor | np.ndarray:
         return prepared.load_prepared(family, split, size)
     first, num = _RANGES[family][split]
     if family == "fashion":
-        if size != 32:
-            raise ValueError(f"size of 'fashion' must be 32 (28 and a margin of 2), not {size}")
+        if size > 32:
+            raise ValueError(
+                f"size of 'fashion' must be at most 32 (28 and a margin of 2), not {size}"
+            )
         x = torch.from_numpy(garments.load_embedded()[first : first + num]).float() / 255
-        return torch.nn.functional.pad(x, (2, 2, 2, 2))[:, None]
+        return resize_area(torch.nn.functional.pad(x, (2, 2, 2, 2))[:, None], size)
     pixels = faces.load_faces(size)[first : first + num]
     return torch.from_numpy(pixels).float()[:, None] / 255
 
@@ -146,11 +149,11 @@ def load_images(
     """Return images (N, 1, S, S), float32 in [0, 1]: the first `num` of a split (None: all).
 
     Args:
-        dataset: "fashion" (32×32), "faces" (64 and smaller, default 32), "celeba" or "lsun"
-            (bedrooms; default 80; prepared by `gahb fetch`, size by size), "c_alpha/alpha=2",
-            "disks", "sinusoids", "ray" or "ray/image=faces" (any size, default 32, the ray's as
-            its image allows; `num` is needed, for they never end); "shuffled/…" before any of
-            them: pixels moved by one fixed permutation.
+        dataset: "fashion" (32 and smaller), "faces" (64 and smaller, default 32), "celeba" or
+            "lsun" (bedrooms; default 80; prepared by `gahb fetch`, size by size),
+            "c_alpha/alpha=2", "disks", "sinusoids", "ray" or "ray/image=faces" (any size,
+            default 32, the ray's as its image allows; `num` is needed, for they never end);
+            "shuffled/…" before any of them: pixels moved by one fixed permutation.
         split: "A", "B" or "test"; disjoint.
         num: how many.
         size: side in pixels.
