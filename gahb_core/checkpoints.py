@@ -125,9 +125,10 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
 
 
 def _denoiser(net: UNet | BFCNN) -> _Blind:
+    if isinstance(net, UNet):
+        return residual_denoiser(net)
     # only networks of details take more bands than they give: the low band that they are told
-    ends = [c for c in net.modules() if isinstance(c, nn.Conv2d)]
-    told = isinstance(net, BFCNN) and ends[0].in_channels > ends[-1].out_channels
+    told = net.conv_layers[0].in_channels > net.conv_layers[-1].out_channels
     return conditional_denoiser(net) if told else residual_denoiser(net)
 
 
