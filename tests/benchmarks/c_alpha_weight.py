@@ -1,0 +1,57 @@
+"""What the weight of the loss does to the slope on C^α images: short trainings at α = 4.
+
+    python tests/benchmarks/c_alpha_weight.py
+
+Trains a quarter of the recipe `c_alpha/alpha=4` for each of WEIGHTS, and once with CHANNELS wider
+(four and seven minutes of one core), and measures the curve of each on the same new images. A
+variant that is in the file is not trained again. Chapter 6 shows it.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gahb_core import metrics
+from gahb_core.denoisers import residual_denoiser
+from gahb_core.images import make_c_alpha
+from gahb_core.noise import sigma_from_psnr
+from gahb_core.recipes import Recipe, find_recipe
+from gahb_core.training import train, write_safely
+
+OUT = Path(__file__).parents[2] / "book" / "measured" / "c_alpha_weight.json"
+PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
+WEIGHTS, CHANNELS, NUM, SEED = (1.0, 1.6, 2.1), 24, 256, 99
+RECIPE = replace(find_recipe("c_alpha/alpha=4"), num_steps=6_000)
+WIDE = replace(RECIPE, channels=tuple(CHANNELS * k for k in (1, 2, 4, 8)))
+
+
+def measure(recipe: Recipe) -> list[float]:
+    """Train, and return the mean PSNR-out at each of PSNR_IN, to hundredths."""
+    *_, last = train(recipe)
+    x = make_c_alpha(NUM, 4, 32, seed=SEED)
+    with torch.no_grad():
+        curve = metrics.psnr_curve(
+            residual_denoiser(last.net), x, [sigma_from_psnr(p) for p in PSNR_IN]
+        )
+    return [round(float(v), 2) for v in curve.mean(0)]
+
+
+def main() -> None:
+    """Measure what is missing and write."""
+    torch.set_num_threads(1)
+    found = json.loads(OUT.read_text())["psnr_out"] if OUT.exists() else {}
+    variants = {f"loss/σ^{w:g}": replace(RECIPE, weight_power=w) for w in WEIGHTS}
+    variants[f"loss/σ^{RECIPE.weight_power:g}, {CHANNELS} channels"] = WIDE
+    for name, recipe in variants.items():
+        if name not in found:
+            found[name] = measure(recipe)
+            print(name, found[name], flush=True)
+            images = RECIPE.num_steps * RECIPE.batch_size
+            content = {"images": images, "psnr_in": PSNR_IN, "psnr_out": found}
+            write_safely(OUT, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
