@@ -322,8 +322,9 @@ def plot_histograms(
     """
     _check_curves(samples, "samples")
     edges = np.histogram_bin_edges(np.concatenate([to_array(v) for v in samples.values()]), bins)
-    for name, values in samples.items():
-        ax.hist(to_array(values), edges, histtype="stepfilled", alpha=0.55, label=name)
+    for i, (name, values) in enumerate(samples.items()):  # outlines: where they overlap, all show
+        style = {"edgecolor": f"C{i}", "facecolor": (f"C{i}", 0.15), "linewidth": 1.4}
+        ax.hist(to_array(values), edges, histtype="stepfilled", label=name, **style)
     ax.set(xlabel=xlabel, ylabel="count", title=title)
     _legend(ax)
     return ax
