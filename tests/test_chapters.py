@@ -38,9 +38,12 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("05_adaptive_bases", "gahb.linearity_error", 0, 1e-5),
     ("05_adaptive_bases", "gahb.posterior_pca_error", 0, 1e-6),
     ("05_adaptive_bases", "gahb.mean_uv", 0.8, 1),
-    *(("06_c_alpha", f"c_alpha.slope.{a}", 0.4, a / (a + 1) + 0.06) for a in range(1, 6)),
+    *(
+        ("06_c_alpha", f"c_alpha.slope.{a}", found - 0.02, found + 0.02)
+        for a, found in enumerate((0.547, 0.604, 0.705, 0.747, 0.769), 1)
+    ),
     *(("06_c_alpha", f"c_alpha.slope_wavelet.{a}", 0.4, 0.62) for a in range(1, 6)),
-    *(("06_c_alpha", f"c_alpha.gap_to_oracle_db.{a}", -0.5, 4) for a in range(1, 6)),
+    *(("06_c_alpha", f"c_alpha.gap_to_oracle_db.{a}", -0.6, 2.4) for a in range(1, 6)),
     ("06_c_alpha", "c_alpha.gahb_overlap", 0.4, 1),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0.7, 1.3) for k in range(5)),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0, 0.03) for k in range(5, 10)),
