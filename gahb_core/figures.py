@@ -322,9 +322,8 @@ def plot_histograms(
     """
     _check_curves(samples, "samples")
     edges = np.histogram_bin_edges(np.concatenate([to_array(v) for v in samples.values()]), bins)
-    for i, (name, values) in enumerate(samples.items()):  # outlines: where they overlap, all show
-        style = {"edgecolor": f"C{i}", "facecolor": (f"C{i}", 0.15), "linewidth": 1.4}
-        ax.hist(to_array(values), edges, histtype="stepfilled", label=name, **style)
+    for i, (k, v) in enumerate(samples.items()):  # outlines: where sets overlap, all show
+        ax.hist(to_array(v), edges, histtype="stepfilled", ec=f"C{i}", fc=(f"C{i}", 0.15), label=k)
     ax.set(xlabel=xlabel, ylabel="count", title=title)
     _legend(ax)
     return ax
