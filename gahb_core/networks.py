@@ -83,6 +83,17 @@ def _conv_block(
     return nn.ModuleList(layers)
 
 
+def _fold_weight(conv: nn.Conv2d, norm: BiasFreeNorm) -> Tensor:
+    return conv.weight * (norm.gammas / norm.running_sd).reshape(-1, 1, 1, 1)
+
+
+def _conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Return norm(conv(x)); a norm at rest scales the weights, which are far fewer than pixels."""
+    if isinstance(norm, BiasFreeNorm) and not norm.training:
+        return nn.functional.conv2d(x, _fold_weight(conv, norm), padding=conv.padding)
+    return norm(conv(x))
+
+
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
@@ -188,7 +199,7 @@ class BFCNN(nn.Module):
         """Return the estimated noise, (B, channels_out, H, W)."""
         h = self.conv_layers[0](y)
         for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
-            h = torch.relu(norm(conv(h)))
+            h = _conv_norm(conv, norm, h).relu_()
         h = self.conv_layers[-1](h)
         return y[:, -h.shape[1] :] - h if self.skip else h
 
@@ -233,8 +244,7 @@ def receptive_field(net: UNet | BFCNN) -> int:
 
 def _fold_pair(conv: nn.Conv2d, norm: BiasFreeNorm) -> nn.Conv2d:
     folded = deepcopy(conv)
-    scale = (norm.gammas / norm.running_sd).detach().reshape(-1, 1, 1, 1)
-    folded.weight = nn.Parameter(conv.weight.detach() * scale)
+    folded.weight = nn.Parameter(_fold_weight(conv, norm).detach())
     return folded
 
 
