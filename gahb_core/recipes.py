@@ -142,31 +142,31 @@ def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
     return table
 
 
-# widths at which the networks of 21 layers have 20,600 to 25,600 parameters at every field
-LOCAL_WIDTHS = {5: 32, 9: 24, 13: 20, 23: 16, 43: 12}
+# widths at which networks of 21 layers have nearly as many parameters at every field: those of
+# pixels 37,000 to 44,400, those of details 22,000 to 25,600
+PIXEL_WIDTHS = {5: 44, 9: 32, 13: 27, 23: 21, 43: 16}
+DETAIL_WIDTHS = {5: 32, 9: 24, 13: 20, 23: 16, 43: 12}
 
 
-def _local(prefix: str, images: Recipe) -> list[Recipe]:
+def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
     """Return the networks of pixels, and of details of levels 1 and 2, by receptive field.
 
-    Images, steps, depth and (nearly) parameters are the same. The law of details begins where that
-    of pixels does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2
-    (found in training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for
-    C^2).
+    Depth and images are the same; so are steps and (nearly) parameters, among those of pixels and
+    among those of details. Those of pixels have more of both: with few, a wide field is wasted on
+    them. The law of details begins where that of pixels does, and ends at σ = 1 as in paper (b);
+    their largest possible coefficient is 1/2 (found in training images of 64×64: .30 and .37 at
+    levels 1 and 2 for faces, .48 and .46 for C^2).
     """
     table = []
     for level in (0, 1, 2):
-        bands = {"level": level, "bands": "details" if level else "low"}
+        part, widths, bands = "pixel", PIXEL_WIDTHS, {"batch_size": 4, "num_steps": pixel_steps}
         if level:
-            bands |= {
-                "law": SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0),
-                "skip": True,
-                "freeze_norm": 0.1,
-            }
-        for field_, width in LOCAL_WIDTHS.items():
-            name = f"{prefix}/{f'details={level}' if level else 'pixel'}/RF={field_}"
+            part, widths = f"details={level}", DETAIL_WIDTHS
+            law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
+            bands = {"level": level, "bands": "details", "skip": True, "law": law}
+        for field_, width in widths.items():
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
-            table.append(replace(images, name=name, **fields, **bands))
+            table.append(replace(images, name=f"{prefix}/{part}/RF={field_}", **fields, **bands))
     return table
 
 
@@ -191,10 +191,10 @@ def _laptop() -> dict[str, Recipe]:
         made = Recipe(name, name, weight_power=2 * a / (a + 1), freeze_norm=0.1)
         table.append(replace(made, batch_size=8, num_steps=24_000))
     local = replace(faces, size=64, architecture="bfcnn", expected={})
-    local = replace(local, batch_size=16, num_steps=3_000)
-    table += _local("local/faces", local)
+    local = replace(local, batch_size=16, num_steps=3_000, freeze_norm=0.1)
+    table += _local("local/faces", local, 20_000)
     smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
-    table += _local("local/c_alpha", smooth)
+    table += _local("local/c_alpha", smooth, 20_000)
     table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2))
     return {recipe.name: recipe for recipe in table}
 
