@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -86,6 +88,23 @@ def test_folding_keeps_the_function_and_the_network(name):
     torch.testing.assert_close(folded(y), net(y), rtol=1e-10, atol=1e-10)
     assert not any(isinstance(m, BiasFreeNorm) for m in folded.modules())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_bfcnn_is_its_layers_one_after_the_other(training):
+    """The network folds norms at rest on the fly; value and gradients are those of the modules."""
+    net = _trained_looking(NETS["bfcnn"]).train(training)
+    twin = deepcopy(net)
+    y = torch.randn(3, 1, 12, 12, dtype=torch.float64)
+    h = twin.conv_layers[0](y)
+    for conv, norm in zip(twin.conv_layers[1:-1], twin.BN_layers, strict=True):
+        h = norm(conv(h)).relu()
+    by_hand, found = twin.conv_layers[-1](h), net(y)
+    torch.testing.assert_close(found, by_hand, rtol=1e-10, atol=1e-10)
+    by_hand.square().sum().backward()
+    found.square().sum().backward()
+    for (name, p), q in zip(net.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-10, msg=name)
 
 
 def test_norm_follows_its_definition_in_both_modes():
