@@ -192,9 +192,9 @@ def _laptop() -> dict[str, Recipe]:
         table.append(replace(made, batch_size=8, num_steps=24_000))
     local = replace(faces, size=64, architecture="bfcnn", expected={})
     local = replace(local, batch_size=16, num_steps=3_000, freeze_norm=0.1)
-    table += _local("local/faces", local, 20_000)
+    table += _local("local/faces", local, 30_000)
     smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
-    table += _local("local/c_alpha", smooth, 20_000)
+    table += _local("local/c_alpha", smooth, 10_000)
     table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2))
     return {recipe.name: recipe for recipe in table}
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -260,8 +261,9 @@ def test_local_recipes_differ_in_their_field_alone():
     for name, net in nets.items():
         assert receptive_field(net) == int(name.partition("/RF=")[2])
         assert net.conv_layers[0].weight.shape[1] == (4 if "details" in name else 1)
-    for part in ("pixel", "details"):  # of each domain
-        same = [r for n, r in local.items() if part in n]
+    for images, part in product(("faces", "c_alpha"), ("pixel", "details")):
+        same = [r for n, r in local.items() if n.startswith(f"local/{images}/{part}")]
+        assert len(same) == (5 if part == "pixel" else 10)
         assert len({(r.num_steps, r.batch_size, r.size, r.num_layers) for r in same}) == 1
         counts = [num_parameters(nets[r.name]) for r in same]
         assert max(counts) < 1.25 * min(counts)

@@ -1,0 +1,70 @@
+"""What the skip and the width do to a network of details: short trainings at level 2 of faces.
+
+    python tests/benchmarks/details_skip.py
+
+Trains the recipes `local/faces/details=2/RF=…` of FIELDS with and without the skip, and that of the
+widest field also with twice the channels (a minute of one core each), and measures each on
+the same images of split B. A variant that is in the file is not trained again. The page on
+training shows it.
+"""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from gahb_core.images import load_images
+from gahb_core.metrics import psnr, psnr_curve
+from gahb_core.multiscale import conditional_denoiser
+from gahb_core.noise import sigma_from_psnr
+from gahb_core.recipes import Recipe, find_recipe
+from gahb_core.training import clean_bands, train, write_safely
+
+OUT = Path(__file__).parents[2] / "book" / "measured" / "details_skip.json"
+PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands
+FIELDS, NUM = (9, 43), 256
+
+
+def list_variants() -> dict[str, Recipe]:
+    """Return the recipes to compare, by what they are called on the page."""
+    found = {}
+    for field in FIELDS:
+        recipe = find_recipe(f"local/faces/details=2/RF={field}")
+        widths = (1, 2) if field == max(FIELDS) else (1,)
+        for times in widths:
+            width = times * recipe.channels[0]
+            for skip in (True, False):
+                name = f"{field}×{field}, {width} channels, {'skip' if skip else 'no skip'}"
+                found[name] = replace(recipe, channels=(width,), skip=skip)
+    return found
+
+
+def measure(recipe: Recipe) -> list[float]:
+    """Train, and return the mean PSNR-out of the details at each of PSNR_IN, to hundredths."""
+    *_, last = train(recipe)
+    given, x = clean_bands(recipe, load_images(recipe.dataset, "B", NUM, recipe.size))
+    f = partial(conditional_denoiser(last.net), given=given)
+    curve = psnr_curve(f, x, [sigma_from_psnr(p) for p in PSNR_IN], seed=1, batch=NUM)
+    return [round(float(v), 2) for v in curve.mean(0)]
+
+
+def main() -> None:
+    """Measure what is missing and write."""
+    torch.set_num_threads(1)
+    found = json.loads(OUT.read_text())["psnr_out"] if OUT.exists() else {}
+    variants = list_variants()
+    recipe = next(iter(variants.values()))
+    _, x = clean_bands(recipe, load_images(recipe.dataset, "B", NUM, recipe.size))
+    zero = round(float(psnr(torch.zeros_like(x), x).mean()), 2)
+    for name, variant in variants.items():
+        if name not in found:
+            found[name] = measure(variant)
+            print(name, found[name], flush=True)
+            content = {"psnr_in": PSNR_IN, "psnr_out": found, "zero": zero}
+            write_safely(OUT, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
