@@ -54,6 +54,20 @@ def test_coverage_moves_with_the_contour_by_less_than_a_pixel():
     assert total == pytest.approx([10.5, 10.2, 10.0], abs=1e-5)
 
 
+def deviation_of_contours(size, **options):
+    contour = images.make_c_alpha_parts(1000, 2, size, **options).contour / size
+    return float((contour - 0.5).square().mean().sqrt())
+
+
+def test_contours_are_the_same_part_of_the_side_at_every_size():
+    fixed = {size: deviation_of_contours(size) for size in (32, 64, 256)}
+    assert fixed[32] == pytest.approx(fixed[64], rel=0.08)
+    assert fixed[256] == pytest.approx(fixed[64], rel=0.08)
+    papers = {s: deviation_of_contours(s, amplitude="paper") for s in (64, 256)}
+    assert papers[64] == pytest.approx(fixed[64], rel=1e-6)  # the same images
+    assert papers[256] == pytest.approx(papers[64] / 2, rel=0.08)
+
+
 @pytest.mark.parametrize("bad", [{"alpha": -1}, {"size": 3}, {"spectrum": "flat"}, {"num": -1}])
 def test_wrong_c_alpha_arguments_are_refused(bad):
     with pytest.raises(ValueError, match="are needed, not num="):

@@ -1,5 +1,6 @@
 """C^α images: two smooth backgrounds on either side of a smooth contour (paper (a), appendix D)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from gahb_core.noise import make_generator
 
 # how much steeper than |ω|^−α a spectrum must fall to be C^α exactly: (contour, background)
 EXTRA_DECAY = {"paper": (0.0, 0.0), "holder": (0.5, 1.0)}
+# side at which the contours of amplitude "fixed" are those of the papers' recipe
+REFERENCE_SIZE = 64
 
 
 class CAlpha(NamedTuple):
@@ -70,12 +73,17 @@ def make_c_alpha_parts(
     start: int = 0,
     background_alpha: float | None = None,
     spectrum: str = "paper",
+    amplitude: str = "fixed",
 ) -> CAlpha:
     """Return `num` C^α images and their contours, masks and backgrounds.
 
-    Contour C = S (½ + IFFT(|ω|^−α FFT(u))), backgrounds IFFT2(|ω|^−α FFT2(b)), u and b uniform on
-    [−1, 1], ω in cycles an image; one background is rescaled to [U, 1], the other to [0, U′], a
+    Contour C = S (½ + a IFFT(|ω|^−α FFT(u))), backgrounds IFFT2(|ω|^−α FFT2(b)), u and b uniform
+    on [−1, 1], ω in cycles an image; one background is rescaled to [U, 1], the other to [0, U′], a
     coin tells which; x = M B₁ + (1 − M) B₂. Image i depends on `seed` and start + i alone.
+
+    An IFFT of S independent draws has an amplitude ∝ S^−½: with a = 1, as in paper (a), larger
+    images have flatter contours. By default a = √(S/64), which makes the law of the curve, in
+    units of the side, that of the papers' recipe at 64 pixels whatever the size.
 
     Args:
         num: how many.
@@ -86,15 +94,20 @@ def make_c_alpha_parts(
         background_alpha: regularity of the backgrounds.
         spectrum: "paper": fall-off |ω|^−α for both. "holder": the fall-off at which the fields
             are C^α and no smoother, |ω|^−(α+½) for contours and |ω|^−(α+1) for backgrounds.
+        amplitude: of the contour: "fixed", the same part of the side at every size, or "paper",
+            ∝ S^−½.
 
     Raises:
-        ValueError: for a negative `num` or `alpha`, `size` below 4 or an unknown `spectrum`.
+        ValueError: for a negative `num` or `alpha`, `size` below 4, an unknown `spectrum` or
+            `amplitude`.
     """
     if num < 0 or alpha < 0 or size < 4 or spectrum not in EXTRA_DECAY:
         raise ValueError(
             "num ≥ 0, alpha ≥ 0, size ≥ 4 and spectrum 'paper' or 'holder' are needed, "
             f"not num={num}, alpha={alpha}, size={size}, spectrum={spectrum!r}"
         )
+    if amplitude not in ("fixed", "paper"):
+        raise ValueError(f"amplitude must be 'fixed' or 'paper', not {amplitude!r}")
     area = size * size
     draws = torch.empty(num, 3 + size + 2 * area)
     for i in range(num):
@@ -103,7 +116,8 @@ def make_c_alpha_parts(
         )
     ends, u, b = draws.split([3, size, 2 * area], dim=1)
     contour_extra, background_extra = EXTRA_DECAY[spectrum]
-    contour = size * (0.5 + _smooth_lines(2 * u - 1, alpha + contour_extra))
+    gain = math.sqrt(size / REFERENCE_SIZE) if amplitude == "fixed" else 1.0
+    contour = size * (0.5 + gain * _smooth_lines(2 * u - 1, alpha + contour_extra))
     decay = (alpha if background_alpha is None else background_alpha) + background_extra
     planes = _smooth_planes(2 * b.reshape(num, 2, size, size) - 1, decay)
     bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))

@@ -43,7 +43,7 @@ _MADE = {
     "sinusoids": make_sinusoids,
 }
 _OPTIONS = {
-    "c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str},
+    "c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str, "amplitude": str},
     "ray": {"image": str},
 }
 
