@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-COUNT_LIMIT = 2**62  # no tensor has more elements
+MANY = 2**62  # more than any tensor has elements
 
 
 def check_floating(x: Tensor, name: str = "x") -> Tensor:
@@ -85,10 +85,17 @@ def check_number(
     return float(number)
 
 
+def check_whole(value: Any, name: str) -> int:
+    """Return `value` as an int: a whole number of any sign, and no truth value."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(value)
+
+
 def check_count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
     """Return `value` as an int from `low` to `high` (None: no end)."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or not low <= value <= (COUNT_LIMIT if high is None else high):
+    if not whole or not low <= value <= (MANY if high is None else high):
         rule = f"at least {low}" if high is None else f"in {low} … {high}"
         kind = "be" if high is None else "lie"
         rule = f"{kind} {rule}" if whole else f"be a whole number {rule}"

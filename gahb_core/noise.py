@@ -11,33 +11,66 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import (
+    check_choice,
+    check_count,
+    check_floating,
+    check_number,
+    check_whole,
+)
+
 
 def make_generator(seed: int, *keys: int | str) -> torch.Generator:
     """Return the CPU generator that belongs to `seed` and `keys` (an image index, a purpose).
 
     Neighbouring seeds give unrelated streams (SHA-256 of all of them), and a stream does not
     depend on what else is drawn: image 17 is the same alone or in any batch, on any device.
+
+    Raises:
+        ValueError: where `seed` is no whole number.
     """
-    digest = hashlib.sha256(repr((int(seed), *keys)).encode()).digest()
+    digest = hashlib.sha256(repr((check_whole(seed, "seed"), *keys)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z") -> Tensor:
-    """Return standard normal noise (B, ...) on the CPU, image i from its own stream `start + i`."""
-    rows = [
-        torch.randn(tuple(shape[1:]), generator=make_generator(seed, key, start + i))
-        for i in range(shape[0])
-    ]
-    return torch.stack(rows) if rows else torch.empty(tuple(shape))
+    """Return standard normal noise (B, ...) on the CPU, image i from its own stream `start + i`.
+
+    Raises:
+        ValueError: where a number of `shape`, or `start`, is not whole or is negative.
+    """
+    num, *size = (check_count(n, "num" if k == 0 else "shape", 0) for k, n in enumerate(shape))
+    first = check_count(start, "start", 0)
+    rows = [torch.randn(size, generator=make_generator(seed, key, first + i)) for i in range(num)]
+    return torch.stack(rows) if rows else torch.empty(0, *size)
+
+
+def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str) -> Tensor:
+    """Return numbers uniform on [0, 1) (B, ...) on the CPU, row i from its own stream `start + i`.
+
+    Raises:
+        ValueError: as `sample_normal` does.
+    """
+    num, *size = (check_count(n, "num" if k == 0 else "shape", 0) for k, n in enumerate(shape))
+    first = check_count(start, "start", 0)
+    rows = torch.empty(num, *size)
+    for i in range(num):
+        torch.rand(size, generator=make_generator(seed, key, first + i), out=rows[i])
+    return rows
 
 
 def per_image(sigma: float | Tensor, y: Tensor) -> Tensor:
     """Return `sigma` (a number or (B,)) as (B or 1, 1, ..., 1), of the device and dtype of `y`.
 
     Raises:
-        ValueError: where `sigma` is negative, not finite, or of another length than `y`.
+        ValueError: where `sigma` is no number, negative, not finite, or of another length than
+            `y`, or where `y` is not floating point.
     """
-    s = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
+    check_floating(y, "y")
+    try:
+        s = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"sigma must be a number or a tensor of them, not {sigma!r}") from error
     if s.ndim > 1 or (s.ndim == 1 and len(s) not in (1, len(y))):
         raise ValueError(f"sigma must be a number or of shape ({len(y)},), not {tuple(s.shape)}")
     if not bool(torch.isfinite(s).all()) or bool((s < 0).any()):
@@ -50,14 +83,19 @@ def add_noise(x: Tensor, sigma: float | Tensor, seed: int, start: int = 0) -> Te
 
     The z of an image depends on `seed` and its index alone: the same for every σ and every
     network compared (common random numbers).
+
+    Raises:
+        ValueError: where `x` is not floating point (σ would be rounded to whole grey values, and
+            sums wrap round), and as `per_image` and `sample_normal` do.
     """
+    check_floating(x, "x")
     z = sample_normal(x.shape, seed, start).to(x)
     return x + per_image(sigma, x) * z
 
 
 def psnr_from_sigma(sigma: float) -> float:
-    """Return PSNR-in = −20 log10 σ, in decibels."""
-    return -20 * math.log10(sigma)
+    """Return PSNR-in = −20 log10 σ, in decibels, of a positive σ."""
+    return -20 * math.log10(check_number(sigma, "sigma", above=0))
 
 
 def sigma_from_psnr(psnr: float) -> float:
@@ -65,8 +103,11 @@ def sigma_from_psnr(psnr: float) -> float:
 
     >>> round(sigma_from_psnr(20.0), 6)
     0.1
+
+    Raises:
+        ValueError: for one that is not finite, or beyond ±6000 dB, where σ leaves the floats.
     """
-    return 10 ** (-psnr / 20)
+    return 10 ** (-check_number(psnr, "psnr", -6000, 6000) / 20)
 
 
 class SigmaLaw(NamedTuple):
@@ -85,14 +126,17 @@ class SigmaLaw(NamedTuple):
         """Return `num` values of σ, shape (num,).
 
         Raises:
-            ValueError: for an unknown `kind` or a range that is not 0 ≤ low < high.
+            ValueError: for an unknown `kind`, a range that is not 0 ≤ low < high < ∞, or a power
+                that is not positive.
         """
-        u = torch.rand(num, generator=generator)
-        if not 0 <= self.low < self.high or (self.kind == "log" and self.low == 0):
+        check_choice(self.kind, "law.kind", ("power", "log"))
+        high = check_number(self.high, "law.high", above=0)
+        low = check_number(self.low, "law.low", below=high)
+        if low < 0 or (self.kind == "log" and low == 0):
             raise ValueError(f"law needs 0 ≤ low < high (0 < low for 'log'), not {self}")
+        u = torch.rand(check_count(num, "num", 0), generator=generator)
         if self.kind == "log":
-            return self.low * (self.high / self.low) ** u
-        if self.kind == "power":
-            low, high = self.low ** (1 / self.power), self.high ** (1 / self.power)
-            return (low + (high - low) * u) ** self.power
-        raise ValueError(f"law.kind must be 'power' or 'log', not {self.kind!r}")
+            return low * (high / low) ** u
+        power = check_number(self.power, "law.power", above=0)
+        low, high = low ** (1 / power), high ** (1 / power)
+        return (low + (high - low) * u) ** power

@@ -68,9 +68,24 @@ def test_contours_are_the_same_part_of_the_side_at_every_size():
     assert papers[256] == pytest.approx(papers[64] / 2, rel=0.08)
 
 
-@pytest.mark.parametrize("bad", [{"alpha": -1}, {"size": 3}, {"spectrum": "flat"}, {"num": -1}])
-def test_wrong_c_alpha_arguments_are_refused(bad):
-    with pytest.raises(ValueError, match="are needed, not num="):
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        ({"alpha": -1}, "at least 0, not -1"),
+        ({"alpha": float("nan")}, "at least 0, not nan"),
+        ({"background_alpha": float("nan")}, "at least 0, not nan"),
+        ({"background_alpha": -1.0}, "at least 0, not -1"),
+        ({"size": 3}, "at least 4, not 3"),
+        ({"size": 8.0}, "a whole number at least 4, not 8.0"),
+        ({"spectrum": "flat"}, "one of .'paper', 'holder'., not 'flat'"),
+        ({"amplitude": "large"}, "one of .'fixed', 'paper'., not 'large'"),
+        ({"num": -1}, "at least 0, not -1"),
+        ({"start": -1}, "at least 0, not -1"),
+        ({"seed": 0.5}, "a whole number, not 0.5"),
+    ],
+)
+def test_wrong_c_alpha_arguments_are_refused(bad, rule):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must be {rule}"):
         images.make_c_alpha(**{"num": 1, "alpha": 2.0} | bad)
 
 
@@ -212,6 +227,35 @@ def test_faces_are_fetched_whole_or_not_at_all(monkeypatch, tmp_path):
             "size of 'fashion' must be at most 32",
         ),
         (lambda: images.load_images("disks", "A"), "num must be given"),
+        (lambda: images.load_images("fashion", "A", 2, size=0), "size must be at least 1, not 0"),
+        (lambda: images.load_images("disks", "A", 2, size=0), "size must be at least 1, not 0"),
+        (lambda: images.load_images("fashion", "A", 2, size=2.5), "size .* whole number .* 2.5"),
+        (lambda: images.load_images("fashion", "A", 2.5), "num .* whole number .* 2.5"),
+        (lambda: images.load_images("fashion", "A", 0), "num must be at least 1, not 0"),
+        (lambda: images.open_images("c_alpha/alpha=nan", "A"), "alpha of .* at least 0, not 'nan'"),
+        (lambda: images.open_images("c_alpha/alpha=two", "A"), "alpha of .* a number.* not 'two'"),
+        (lambda: images.open_images("disks", "A", size=8), "size must be at least 10, not 8"),
+        (
+            lambda: images.open_images("c_alpha/alpha=2/spectrum=flat", "A"),
+            "spectrum must be one of",
+        ),
+        (
+            lambda: images.open_images("fashion", "A", 5).take(torch.tensor([-1])),
+            "indices must lie in 0 … 4, not -1",
+        ),
+        (
+            lambda: images.open_images("disks", "A").take(torch.tensor([0.5])),
+            r"indices must be whole numbers \(n,\), not torch.float32 \(1,\)",
+        ),
+        (lambda: images.make_disks(1, size=10.5), "size must be a whole number at least 10"),
+        (lambda: images.draw_disks(torch.ones(2, 4)), r"parameters must be of shape \(B, 5\)"),
+        (lambda: images.draw_disks(torch.ones(2, 5).long()), "must be floating point"),
+        (lambda: images.pixel_permutation(-3), "num must be at least 0, not -3"),
+        (lambda: images.shuffle_pixels(torch.ones(4)), r"x must be images \(..., H, W\)"),
+        (
+            lambda: images.tangent_vectors(images.draw_disks, torch.ones(0, 5)),
+            r"parameters must be \(N, P\), N ≥ 1, not \(0, 5\)",
+        ),
         (lambda: images.make_disks(1, size=8), "size must be at least 10"),
     ],
 )
@@ -233,5 +277,7 @@ def test_area_average_of_whole_and_broken_ratios():
     small = images.resize_area(x, 5)
     assert torch.allclose(small.mean((2, 3)), x.mean((2, 3)))  # area is kept at any ratio
     assert torch.allclose(images.resize_area(torch.ones(1, 1, 12, 12), 7), torch.ones(1, 1, 7, 7))
-    with pytest.raises(ValueError, match="size must be"):
+    with pytest.raises(ValueError, match="size must lie in 1 … 12, not 13"):
         images.resize_area(x, 13)
+    with pytest.raises(ValueError, match="x must be floating point, not torch.uint8"):
+        images.resize_area((200 * x).to(torch.uint8), 4)

@@ -67,10 +67,46 @@ def test_laws_have_their_range_and_median(law, median):
 
 @pytest.mark.parametrize("law", [SigmaLaw("log", 0, 1), SigmaLaw("power", 0.5, 0.1)])
 def test_law_of_an_empty_range_is_refused(law):
-    with pytest.raises(ValueError, match="low < high"):
+    with pytest.raises(ValueError, match=r"0 < low|law.low must be below 0.1, not 0.5"):
         law.sample(1, make_generator(0))
 
 
 def test_unknown_law_is_refused():
-    with pytest.raises(ValueError, match="kind must be"):
+    with pytest.raises(ValueError, match="law.kind must be one of .* not 'cauchy'"):
         SigmaLaw("cauchy").sample(1, make_generator(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_images_that_are_not_floating_point_are_refused(dtype):
+    """In eight bits σ = .1 would be no noise at all, and σ = 25 wrap round."""
+    with pytest.raises(ValueError, match=f"x must be floating point, not {dtype}"):
+        add_noise(torch.ones(2, 1, 4, 4).to(dtype), 0.1, seed=0)
+    with pytest.raises(ValueError, match=f"y must be floating point, not {dtype}"):
+        per_image(0.1, torch.ones(2, 1, 4, 4).to(dtype))
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", None, True])
+def test_a_seed_that_is_not_whole_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number, not"):
+        sample_normal((1, 2), seed)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sample_normal((-1, 2), 0), "num must be at least 0, not -1"),
+        (lambda: sample_normal((1, 2.5), 0), "shape must be a whole number at least 0, not 2.5"),
+        (lambda: sample_normal((1, 2), 0, start=-1), "start must be at least 0, not -1"),
+        (lambda: per_image("loud", torch.zeros(1, 2)), "sigma must be a number .* not 'loud'"),
+        (lambda: psnr_from_sigma(0), "sigma must be above 0, not 0"),
+        (lambda: psnr_from_sigma(float("inf")), "sigma must be above 0, not inf"),
+        (lambda: sigma_from_psnr(float("nan")), "psnr must be .* not nan"),
+        (lambda: SigmaLaw(high=float("inf")).sample(1, make_generator(0)), "law.high .* not inf"),
+        (lambda: SigmaLaw(low=float("nan")).sample(1, make_generator(0)), "law.low .* not nan"),
+        (lambda: SigmaLaw(power=0).sample(1, make_generator(0)), "law.power must be above 0"),
+        (lambda: SigmaLaw().sample(-1, make_generator(0)), "num must be at least 0, not -1"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

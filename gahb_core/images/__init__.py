@@ -8,6 +8,7 @@ shuffled with a fixed permutation before they are split.
 from gahb_core.images.c_alpha import CAlpha, make_c_alpha, make_c_alpha_parts
 from gahb_core.images.disks import cover_disks, draw_disks, make_disk_parameters, make_disks
 from gahb_core.images.files import MissingData, data_folder, download
+from gahb_core.images.pictures import load_picture
 from gahb_core.images.ray import draw_ray, make_ray, make_ray_parameters
 from gahb_core.images.resize import resize_area
 from gahb_core.images.sets import ImageSet, fetch, load_images, locate, open_images
@@ -27,6 +28,7 @@ __all__ = [
     "draw_sinusoids",
     "fetch",
     "load_images",
+    "load_picture",
     "locate",
     "make_c_alpha",
     "make_c_alpha_parts",

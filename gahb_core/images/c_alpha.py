@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.noise import make_generator
+from gahb_core.checks import check_choice, check_count, check_floating, check_number
+from gahb_core.noise import sample_uniform
 
 # how much steeper than |ω|^−α a spectrum must fall to be C^α exactly: (contour, background)
 EXTRA_DECAY = {"paper": (0.0, 0.0), "holder": (0.5, 1.0)}
@@ -61,6 +62,9 @@ def coverage(contour: Tensor, size: int) -> Tensor:
 
     Sub-pixel: nothing is rounded to rows, and a contour outside the image cannot wrap round.
     """
+    if check_floating(contour, "contour").ndim != 2:
+        raise ValueError(f"contour must be of shape (N, S), not {tuple(contour.shape)}")
+    size = check_count(size, "size")
     rows = torch.arange(size, dtype=contour.dtype)[:, None]
     return (rows + 0.5 - contour[:, None, :]).clamp(0, 1)[:, None]
 
@@ -98,27 +102,23 @@ def make_c_alpha_parts(
             ∝ S^−½.
 
     Raises:
-        ValueError: for a negative `num` or `alpha`, `size` below 4, an unknown `spectrum` or
-            `amplitude`.
+        ValueError: for an `alpha` that is negative or not finite, `size` below 4, an unknown
+            `spectrum` or `amplitude`, and as `noise.sample_uniform` does.
     """
-    if num < 0 or alpha < 0 or size < 4 or spectrum not in EXTRA_DECAY:
-        raise ValueError(
-            "num ≥ 0, alpha ≥ 0, size ≥ 4 and spectrum 'paper' or 'holder' are needed, "
-            f"not num={num}, alpha={alpha}, size={size}, spectrum={spectrum!r}"
-        )
-    if amplitude not in ("fixed", "paper"):
-        raise ValueError(f"amplitude must be 'fixed' or 'paper', not {amplitude!r}")
+    alpha = check_number(alpha, "alpha", low=0)
+    smooth = alpha if background_alpha is None else background_alpha
+    smooth = check_number(smooth, "background_alpha", low=0)
+    size = check_count(size, "size", 4)
+    check_choice(spectrum, "spectrum", tuple(EXTRA_DECAY))
+    check_choice(amplitude, "amplitude", ("fixed", "paper"))
     area = size * size
-    draws = torch.empty(num, 3 + size + 2 * area)
-    for i in range(num):
-        torch.rand(
-            draws.shape[1], generator=make_generator(seed, "c_alpha", start + i), out=draws[i]
-        )
+    wanted, num = num, max(check_count(num, "num", 0), 1)  # no transform is made of no image
+    draws = sample_uniform((num, 3 + size + 2 * area), seed, start, key="c_alpha")
     ends, u, b = draws.split([3, size, 2 * area], dim=1)
     contour_extra, background_extra = EXTRA_DECAY[spectrum]
     gain = math.sqrt(size / REFERENCE_SIZE) if amplitude == "fixed" else 1.0
     contour = size * (0.5 + gain * _smooth_lines(2 * u - 1, alpha + contour_extra))
-    decay = (alpha if background_alpha is None else background_alpha) + background_extra
+    decay = smooth + background_extra
     planes = _smooth_planes(2 * b.reshape(num, 2, size, size) - 1, decay)
     bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))
     dark = _rescale(planes[:, 1], torch.zeros(num), ends[:, 1])
@@ -128,7 +128,8 @@ def make_c_alpha_parts(
         torch.where(coin, dark, bright)[:, None],
     )
     mask = coverage(contour, size)
-    return CAlpha(mask * below + (1 - mask) * above, contour, mask, below, above)
+    x = mask * below + (1 - mask) * above
+    return CAlpha(*(part[:wanted] for part in (x, contour, mask, below, above)))
 
 
 def make_c_alpha(

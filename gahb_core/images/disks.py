@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from gahb_core.noise import make_generator
+from gahb_core.checks import check_count, check_points
+from gahb_core.noise import sample_uniform
 
 
 def make_disk_parameters(num: int, size: int = 32, seed: int = 0, start: int = 0) -> Tensor:
@@ -13,13 +14,10 @@ def make_disk_parameters(num: int, size: int = 32, seed: int = 0, start: int = 0
     (i, j) has its centre at (i + ½, j + ½).
 
     Raises:
-        ValueError: where `size` leaves no room for a radius of 3.
+        ValueError: where `size` leaves no room for a radius of 3, and as `noise.sample_uniform`.
     """
-    if size < 10:
-        raise ValueError(f"size must be at least 10, not {size}")
-    u = torch.empty(num, 5)
-    for i in range(num):
-        torch.rand(5, generator=make_generator(seed, "disks", start + i), out=u[i])
+    size = check_count(size, "size", 10)
+    u = sample_uniform((num, 5), seed, start, key="disks")
     radius = 3 + u[:, 2] * ((size - 3) / 2 - 3)
     centre = radius[:, None] + u[:, :2] * (size - 2 * radius)[:, None]
     return torch.cat([centre, radius[:, None], u[:, 3:]], dim=1)
@@ -31,6 +29,8 @@ def cover_disks(place: Tensor, size: int = 32) -> Tensor:
     clip(r − distance + ½, 0, 1) for places (cy, cx, r) (N, 3): closed form, so that autodiff
     gives tangent vectors.
     """
+    check_points(place, (3,), "place")
+    size = check_count(size, "size")
     cy, cx, radius = (p[:, None, None] for p in place.unbind(1))
     grid = torch.arange(size, dtype=place.dtype, device=place.device) + 0.5
     distance = torch.sqrt((grid[:, None] - cy) ** 2 + (grid - cx) ** 2 + 1e-12)
@@ -39,6 +39,7 @@ def cover_disks(place: Tensor, size: int = 32) -> Tensor:
 
 def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
     """Return the disks (N, 1, size, size) of `parameters` (N, 5), anti-aliased."""
+    check_points(parameters, (5,), "parameters")
     front, back = (p[:, None, None] for p in parameters[:, 3:].unbind(1))
     mask = cover_disks(parameters[:, :3], size)
     return (mask * front + (1 - mask) * back)[:, None]

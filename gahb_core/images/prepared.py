@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from gahb_core.images.files import BLOCK, Distinct, MissingData, check_pixels, data_folder
+from gahb_core.images.pictures import centre_square
 from gahb_core.images.resize import resize_area
 from gahb_core.images.sources import open_source
 
@@ -32,10 +33,8 @@ def grey_square(picture: Image.Image, *sizes: int) -> list[np.ndarray]:
     Raises:
         ValueError: where the picture is smaller than a size.
     """
-    grey = np.asarray(picture.convert("L"))
-    side = min(grey.shape)
-    top, left = ((n - side) // 2 for n in grey.shape)
-    square = torch.from_numpy(grey[top : top + side, left : left + side].astype(np.float32))
+    square = centre_square(np.asarray(picture.convert("L")))
+    square = torch.from_numpy(square.astype(np.float32))
     return [resize_area(square, s).round().to(torch.uint8).numpy() for s in sizes]
 
 

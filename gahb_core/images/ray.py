@@ -1,17 +1,14 @@
 """The ray: one image at every intensity, a manifold of one dimension."""
 
-import torch
 from torch import Tensor
 
-from gahb_core.noise import make_generator
+from gahb_core.checks import check_floating, check_points
+from gahb_core.noise import sample_uniform
 
 
 def make_ray_parameters(num: int, seed: int = 0, start: int = 0) -> Tensor:
     """Return the intensities (num, 1), uniform on [0, 1], each from its own stream."""
-    u = torch.empty(num, 1)
-    for i in range(num):
-        torch.rand(1, generator=make_generator(seed, "ray", start + i), out=u[i])
-    return u
+    return sample_uniform((num, 1), seed, start, key="ray")
 
 
 def draw_ray(parameters: Tensor, image: Tensor) -> Tensor:
@@ -20,7 +17,8 @@ def draw_ray(parameters: Tensor, image: Tensor) -> Tensor:
     Raises:
         ValueError: where `image` is not one image (1, S, S).
     """
-    if image.ndim != 3:
+    check_points(parameters, (1,), "parameters")
+    if check_floating(image, "image").ndim != 3:
         raise ValueError(f"image must be one image (1, S, S), not of shape {tuple(image.shape)}")
     return parameters[:, :, None, None] * image.to(parameters)
 

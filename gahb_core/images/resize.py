@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_floating
+
 
 def _overlaps(size_in: int, size_out: int) -> Tensor:
     edges = torch.arange(size_out + 1, dtype=torch.float64) * (size_in / size_out)
@@ -19,13 +21,12 @@ def resize_area(x: Tensor, size: int) -> Tensor:
     deviation σ becomes white noise of deviation σ size / S where S / size is whole.
 
     Raises:
-        ValueError: where the images are not square or smaller than `size`.
+        ValueError: where the images are not floating point, not square or smaller than `size`.
     """
+    if check_floating(x).ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"x must be square images (..., S, S), not {tuple(x.shape)}")
     side = x.shape[-1]
-    if x.shape[-2] != side or not 1 <= size <= side:
-        raise ValueError(
-            f"size must be 1 … the side of square images, not {size}, {tuple(x.shape)}"
-        )
+    size = check_count(size, "size", 1, side)
     if size == side:
         return x.clone()
     w = _overlaps(side, size).to(x)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_choice, check_count, check_number
 from gahb_core.images import faces, garments, prepared, sources
 from gahb_core.images.c_alpha import make_c_alpha
 from gahb_core.images.disks import make_disks
@@ -77,10 +78,17 @@ def parse_name(dataset: str) -> tuple[str, dict]:
         key, _, value = word.partition("=")
         if key not in known or not value:
             raise ValueError(f"dataset {family!r} takes options {list(known)}, not {word!r}")
-        options[key] = known[key](value)
+        options[key] = _read_option(known[key], value, f"{key} of dataset {dataset!r}")
     if family == "c_alpha" and "alpha" not in options:
         raise ValueError(f"dataset 'c_alpha' needs alpha, as in 'c_alpha/alpha=2', not {dataset!r}")
     return family, options
+
+
+def _read_option(kind: type, value: str, name: str) -> float | str:
+    try:
+        return check_number(float(value), name, low=0) if kind is float else value
+    except ValueError as error:
+        raise ValueError(f"{name} must be a number, at least 0, not {value!r}") from error
 
 
 def _loaded(family: str, split: str, size: int) -> Tensor | np.ndarray:
@@ -99,7 +107,19 @@ def _loaded(family: str, split: str, size: int) -> Tensor | np.ndarray:
     return torch.from_numpy(pixels).float()[:, None] / 255
 
 
+def _check_indices(indices: Tensor, num: int | None) -> None:
+    whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
+    if indices.ndim != 1 or not whole:
+        kind = f"{indices.dtype} {tuple(indices.shape)}"
+        raise ValueError(f"indices must be whole numbers (n,), not {kind}")
+    low, high = (int(indices.min()), int(indices.max())) if len(indices) else (0, 0)
+    if len(indices) and (low < 0 or (num is not None and high >= num)):
+        end = "…" if num is None else f"… {num - 1}"
+        raise ValueError(f"indices must lie in 0 {end}, not {low} … {high}")
+
+
 def _take(x: Tensor | np.ndarray, indices: Tensor) -> Tensor:
+    _check_indices(indices, len(x))
     if isinstance(x, Tensor):
         return x[indices]
     return torch.from_numpy(np.asarray(x[indices.numpy()])).float()[:, None] / 255
@@ -109,11 +129,14 @@ def _open_made(family: str, options: dict, split: str, num: int | None, size: in
     make, seed = _MADE[family], SPLITS.index(split)
 
     def take(indices: Tensor) -> Tensor:
+        _check_indices(indices, num)
         runs = indices.tolist()
         if runs and runs == list(range(runs[0], runs[0] + len(runs))):
             return make(len(runs), size=size, seed=seed, start=runs[0], **options)
-        return torch.cat([make(1, size=size, seed=seed, start=i, **options) for i in runs])
+        rows = [make(1, size=size, seed=seed, start=i, **options) for i in runs]
+        return torch.cat(rows) if rows else make(0, size=size, seed=seed, **options)
 
+    make(0, size=size, seed=seed, **options)  # refuses here what it would refuse later
     return ImageSet(take, num)
 
 
@@ -130,13 +153,13 @@ def open_images(
     if dataset.startswith(_SHUFFLED):
         kept = open_images(dataset.removeprefix(_SHUFFLED), split, num, size)
         return ImageSet(lambda indices: shuffle_pixels(kept.take(indices)), kept.num)
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
-    if num is not None and num < 1:
-        raise ValueError(f"num must be at least 1, not {num}")
+    check_choice(split, "split", SPLITS)
+    if num is not None:
+        check_count(num, "num")
+    size = check_count(_SIZES.get(family, 32) if size is None else size, "size")
     if family in _MADE:
-        return _open_made(family, options, split, num, size or 32)
-    x = _loaded(family, split, size or _SIZES[family])
+        return _open_made(family, options, split, num, size)
+    x = _loaded(family, split, size)
     if num is not None and num > len(x):
         raise ValueError(f"num must be at most {len(x)} for {dataset!r} {split}, not {num}")
     x = x[:num]
@@ -196,7 +219,7 @@ def fetch(dataset: str, size: int | None = None, say: Callable[[str], None] = pr
     """
     family, _ = parse_name(dataset)
     if family in sources.NAMES:
-        return str(prepared.prepare(family, size or _SIZES[family], say))
+        return str(prepared.prepare(family, _SIZES[family] if size is None else size, say))
     if size is not None:
         raise ValueError(f"size must not be given for {dataset!r}: its file has all sizes")
     return str(faces.fetch_faces()) if family == "faces" else locate(dataset)

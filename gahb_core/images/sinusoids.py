@@ -5,14 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from gahb_core.noise import make_generator
+from gahb_core.checks import check_count, check_points
+from gahb_core.noise import sample_uniform
 
 
 def make_sinusoid_parameters(num: int, seed: int = 0, start: int = 0) -> Tensor:
     """Return (num, 2): phase ~ U[0, 2π) and intensity ~ U[0, 1], each from its own stream."""
-    u = torch.empty(num, 2)
-    for i in range(num):
-        torch.rand(2, generator=make_generator(seed, "sinusoids", start + i), out=u[i])
+    u = sample_uniform((num, 2), seed, start, key="sinusoids")
     return u * torch.tensor([2 * math.pi, 1.0])
 
 
@@ -20,7 +19,12 @@ def draw_sinusoids(parameters: Tensor, size: int = 32) -> Tensor:
     """Return x(i, j) = ½ + (a/2) cos(2π (j + ½)/S − φ) for (φ, a) (N, 2): (N, 1, size, size).
 
     Upright waves, one cycle across the image; in [0, 1] for a in [0, 1].
+
+    Raises:
+        ValueError: where `size` is below 3: fewer columns do not hold both phases of a cycle.
     """
+    check_points(parameters, (2,), "parameters")
+    size = check_count(size, "size", 3)
     phase, intensity = (p[:, None, None, None] for p in parameters.unbind(1))
     columns = torch.arange(size, dtype=parameters.dtype, device=parameters.device) + 0.5
     wave = torch.cos(2 * math.pi / size * columns - phase)
@@ -31,8 +35,6 @@ def make_sinusoids(num: int, size: int = 32, seed: int = 0, start: int = 0) -> T
     """Return `num` random sinusoids (num, 1, size, size) in [0, 1].
 
     Raises:
-        ValueError: where `size` is below 3: fewer columns do not hold both phases of a cycle.
+        ValueError: where `size` is below 3, and as `noise.sample_uniform` does.
     """
-    if size < 3:
-        raise ValueError(f"size must be at least 3, not {size}")
     return draw_sinusoids(make_sinusoid_parameters(num, seed, start), size).contiguous()
