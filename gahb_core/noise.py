@@ -78,6 +78,11 @@ def per_image(sigma: float | Tensor, y: Tensor) -> Tensor:
     return s.reshape(-1, *[1] * (y.ndim - 1))
 
 
+def as_rows(x: Tensor) -> Tensor:
+    """Return points or images (B, ...) as rows (B, D), where B is 0 too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
 def add_noise(x: Tensor, sigma: float | Tensor, seed: int, start: int = 0) -> Tensor:
     """Return y = x + σ z for images `x` (B, C, H, W), z from each image's own stream.
 

@@ -165,8 +165,76 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="num must be even, not 5"):
         bases.wavelet_matrix("haar", 5)
     with pytest.raises(ValueError, match=r"labels must be of shape \(H, W\), not \(3,\)"):
-        bases.make_shape_harmonics(torch.zeros(3))
+        bases.make_shape_harmonics(torch.zeros(3).long())
     with pytest.raises(ValueError, match="x must hold at least 2 images"):
         bases.fit_spectrum(ALL["fourier"], images(1))
     with pytest.raises(ValueError, match="basis must have at least 3 frequencies"):
         bases.fit_spectrum(ALL["pixels"], images(3))
+
+
+FLAGGED = [w for w in pywt.wavelist(kind="discrete") if pywt.Wavelet(w).orthogonal]
+
+
+@pytest.mark.parametrize("wavelet", sorted({*FLAGGED} - {"dmey"}))
+def test_wavelets_are_orthonormal_as_matrices(wavelet):
+    basis = bases.make_wavelet(16, wavelet, 2)
+    matrix = basis.analyze(torch.eye(256, dtype=torch.float64).reshape(-1, 1, 16, 16))
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(256).double(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wavelet", ["dmey", *sorted({*pywt.wavelist(kind="discrete")} - {*FLAGGED})]
+)
+def test_other_wavelets_are_refused_also_the_one_that_is_flagged(wavelet):
+    with pytest.raises(ValueError, match="wavelet must be .*orthogonal"):
+        bases.make_wavelet(16, wavelet, 2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_image_has_no_coefficients(name):
+    none = ALL[name].analyze(images(3)[:0])
+    assert none.shape == (0, 16 * 24)
+    assert ALL[name].synthesize(none).shape == (0, 1, 16, 24)
+    assert bases.m_term_error(ALL[name], images(3)[:0]).shape == (0, 16 * 24 + 1)
+    assert bases.atoms(ALL[name], []).shape == (0, 1, 16, 24)
+
+
+NAN = float("nan")
+EYE = torch.eye(4)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ALL["cosine"].analyze(images().long()), "x must be floating point"),
+        (lambda: ALL["cosine"].synthesize(torch.ones(1, 384).long()), "c must be floating point"),
+        (lambda: bases.atoms(ALL["cosine"], [384]), "index must be whole numbers in 0 … 383"),
+        (lambda: bases.atoms(ALL["cosine"], [-1]), "index must be whole numbers in 0 … 383"),
+        (lambda: bases.atoms(ALL["cosine"], [0.5]), "index must be whole numbers in 0 … 383"),
+        (lambda: bases.make_dct(8.0), "size must be a whole number .* not 8.0"),
+        (lambda: bases.make_pixels((8, 8, 8)), r"size must be one number or \(height, width\)"),
+        (lambda: bases.dct_matrix(0), "num must be at least 1, not 0"),
+        (lambda: bases.make_wavelet(16, "haar", -1), "levels must lie in 0 … 30, not -1"),
+        (lambda: bases.make_wavelet(16, "haar", 1.5), "levels must be a whole number"),
+        (lambda: bases.make_wavelet(16, "dmey", 1), "wavelet must be orthogonal, but for 'dmey'"),
+        (lambda: bases.make_matrix_basis("m", NAN * EYE, (2, 2), EYE[0]), "matrix must be finite"),
+        (
+            lambda: bases.make_matrix_basis("m", EYE, (2, 2), NAN * EYE[0]),
+            "frequency must be finite",
+        ),
+        (lambda: bases.make_matrix_basis("m", EYE, (2, 2), EYE), "frequency must have 4 values"),
+        (lambda: bases.make_shape_harmonics(EYE), "labels must be whole numbers or booleans"),
+        (lambda: bases.graph_laplacian(torch.ones(0, 3).long()), r"labels must be of shape \(H, W"),
+        (lambda: bases.m_term_error(ALL["haar"], 0 * images()), "x must not be zero"),
+        (lambda: bases.m_term_error(ALL["haar"], NAN * images()), "x must be finite"),
+        (lambda: bases.fit_spectrum(ALL["fourier"], NAN * images()), "x must be finite"),
+        (lambda: bases.fit_spectrum(ALL["fourier"], 0 * images()), "x must have power"),
+        (
+            lambda: bases.fit_spectrum(ALL["fourier"], images(), 0, 0),
+            "num_bootstrap must be at least",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

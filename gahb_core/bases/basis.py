@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_floating
+
 
 class Basis(NamedTuple):
     """An orthonormal basis (e_k) of images of one size.
@@ -26,9 +28,19 @@ class Basis(NamedTuple):
 
 
 def atoms(basis: Basis, index: Sequence[int] | Tensor) -> Tensor:
-    """Return the basis images e_k for each k of `index`, (K, 1, H, W), float64."""
+    """Return the basis images e_k for each k of `index`, (K, 1, H, W), float64.
+
+    Raises:
+        ValueError: where `index` is not whole numbers (K,) below the number of atoms.
+    """
+    num = len(basis.frequency)
     index = torch.as_tensor(index)
-    return basis.synthesize(torch.nn.functional.one_hot(index, len(basis.frequency)).double())
+    if index.numel() == 0:
+        index = index.long()
+    whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+    if index.ndim != 1 or not whole or bool(((index < 0) | (index >= num)).any()):
+        raise ValueError(f"index must be whole numbers in 0 … {num - 1}, not {index.tolist()}")
+    return basis.synthesize(torch.nn.functional.one_hot(index.long(), num).double())
 
 
 def separable(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
@@ -38,7 +50,10 @@ def separable(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
 
 def check_size(size: int | tuple[int, int], step: int = 1) -> tuple[int, int]:
     """Return (height, width), checked to be positive and divisible by `step`."""
-    height, width = (size, size) if isinstance(size, int) else size
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"size must be one number or (height, width), not {size!r}")
+    height, width = (check_count(n, "size", 0) for n in pair)
     if min(height, width) < 1 or height % step or width % step:
         raise ValueError(f"size must be positive and divisible by {step}, not {(height, width)}")
     return height, width
@@ -50,14 +65,14 @@ def make_basis(
     """Return the basis of two maps between (B, C, H, W) arrays, its coefficients flattened."""
 
     def analyze(x: Tensor) -> Tensor:
-        if x.ndim != 4 or tuple(x.shape[-2:]) != size:
+        if check_floating(x, "x").ndim != 4 or tuple(x.shape[-2:]) != size:
             raise ValueError(
                 f"x must be of shape (B, C, {size[0]}, {size[1]}), not {tuple(x.shape)}"
             )
         return forward(x).flatten(1)
 
     def synthesize(c: Tensor) -> Tensor:
-        if c.ndim != 2 or c.shape[1] % (size[0] * size[1]):
+        if check_floating(c, "c").ndim != 2 or c.shape[1] % (size[0] * size[1]):
             raise ValueError(f"c must be of shape (B, C·{size[0] * size[1]}), not {tuple(c.shape)}")
         return backward(c.unflatten(1, (-1, *size)))
 
@@ -68,9 +83,14 @@ def make_matrix_basis(name: str, matrix: Tensor, size: tuple[int, int], frequenc
     """Return the basis whose atoms are the rows of an orthogonal `matrix` (D, D), D = H·W.
 
     Raises:
-        ValueError: where `matrix` is not square of side H·W or not orthogonal to 1e-4.
+        ValueError: where `matrix` is not square of side H·W, finite, and orthogonal to 1e-4, or
+            there is not one finite frequency a row.
     """
+    size = check_size(size)
     num = size[0] * size[1]
+    if check_finite(frequency, "frequency").numel() != num:
+        raise ValueError(f"frequency must have {num} values, not {frequency.numel()}")
+    check_finite(matrix, "matrix")
     if matrix.shape != (num, num):
         raise ValueError(f"matrix must be of shape {(num, num)}, not {tuple(matrix.shape)}")
     gap = (matrix @ matrix.mT - torch.eye(num).to(matrix)).abs().max().item()

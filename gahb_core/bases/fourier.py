@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.bases.basis import Basis, check_size, make_basis, separable
+from gahb_core.checks import check_count
 
 
 def make_pixels(size: int | tuple[int, int]) -> Basis:
@@ -16,6 +17,7 @@ def make_pixels(size: int | tuple[int, int]) -> Basis:
 
 def dct_matrix(num: int) -> Tensor:
     """Return the orthonormal DCT-II matrix (num, num), float64: row k is √(2/n) cos(πk(i+½)/n)."""
+    num = check_count(num, "num")
     k, i = torch.arange(num, dtype=torch.float64)[:, None], torch.arange(num, dtype=torch.float64)
     rows = math.sqrt(2 / num) * torch.cos(math.pi * k * (i + 0.5) / num)
     return torch.where(k == 0, rows / math.sqrt(2), rows)
@@ -38,6 +40,8 @@ def make_dct(size: int | tuple[int, int]) -> Basis:
 
 def _hartley(x: Tensor) -> Tensor:
     """Return Re X − Im X of the unitary transform X of `x`: real, orthonormal, its own inverse."""
+    if x.numel() == 0:
+        return x  # no transform is made of no image
     spectrum = torch.fft.fft2(x, norm="ortho")
     return spectrum.real - spectrum.imag
 

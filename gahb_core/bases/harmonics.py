@@ -11,7 +11,14 @@ def graph_laplacian(labels: Tensor) -> Tensor:
 
     Neighbours (4-connected) are joined where they carry the same label; no flux crosses a contour
     or the border of the image (Neumann conditions).
+
+    Raises:
+        ValueError: where `labels` is not two-dimensional, or neither whole numbers nor booleans.
     """
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels must be whole numbers or booleans, not {labels.dtype}")
+    if labels.ndim != 2 or not labels.numel():
+        raise ValueError(f"labels must be of shape (H, W), not {tuple(labels.shape)}")
     index = torch.arange(labels.numel()).reshape(labels.shape)
     adjacency = torch.zeros(labels.numel(), labels.numel(), dtype=torch.float64)
     for axis, size in enumerate(labels.shape):
@@ -33,10 +40,8 @@ def make_shape_harmonics(labels: Tensor) -> Basis:
         labels: (H, W) integers or booleans, one value a region.
 
     Raises:
-        ValueError: where `labels` is not two-dimensional.
+        ValueError: as `graph_laplacian` does.
     """
-    if labels.ndim != 2:
-        raise ValueError(f"labels must be of shape (H, W), not {tuple(labels.shape)}")
     laplacian, flat = graph_laplacian(labels), labels.flatten()
     rows, values = [], []
     for label in flat.unique():

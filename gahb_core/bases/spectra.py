@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.bases.basis import Basis
+from gahb_core.checks import check_count, check_finite
 from gahb_core.noise import make_generator
 
 
@@ -14,7 +15,13 @@ def m_term_error(basis: Basis, x: Tensor) -> Tensor:
     """Return ‖x − x_M‖² / ‖x‖² for M = 0 … C·H·W, (B, C·H·W + 1): x_M keeps the M largest terms.
 
     By Parseval the error is the energy of the coefficients left out.
+
+    Raises:
+        ValueError: where `x` is not finite, or an image is zero.
     """
+    check_finite(x, "x")
+    if len(x) and bool((x.flatten(1).abs().amax(1) == 0).any()):
+        raise ValueError("x must not be zero in any image: the error is relative to its energy")
     energy = basis.analyze(x).square().sort(dim=1).values.cumsum(1).flip(1)
     error = torch.cat([energy, torch.zeros_like(energy[:, :1])], dim=1)
     return error / error[:, :1]
@@ -65,11 +72,15 @@ def fit_spectrum(basis: Basis, x: Tensor, seed: int = 0, num_bootstrap: int = 10
     highest frequency of an axis. The interval resamples images.
 
     Raises:
-        ValueError: for fewer than two images, or a basis without a scale of frequencies.
+        ValueError: for fewer than two images, values that are not finite, a basis without a scale
+            of frequencies, or images without power at one.
     """
-    if len(x) < 2:
+    if len(check_finite(x, "x")) < 2:
         raise ValueError(f"x must hold at least 2 images to resample, not {len(x)}")
+    num_bootstrap = check_count(num_bootstrap, "num_bootstrap", 2)
     frequency, power = _ring_power(basis, x.double())
+    if not bool((power > 0).all()):
+        raise ValueError("x must have power at every frequency in every image, for its logarithm")
     if len(frequency) < 3:
         raise ValueError(
             f"basis must have at least 3 frequencies, {basis.name!r} has {len(frequency)}"

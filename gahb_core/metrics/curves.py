@@ -1,13 +1,15 @@
 """How a denoiser performs: PSNR over σ, its slope, Stein's estimate of its error, the KL bound."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_floating, check_number
 from gahb_core.metrics.pairs import psnr
-from gahb_core.noise import make_generator, per_image, sample_normal
+from gahb_core.noise import as_rows, make_generator, per_image, sample_normal
 
 
 def psnr_curve(
@@ -30,13 +32,19 @@ def psnr_curve(
         seed: of the noise.
         start: the noise stream of the first image.
         batch: images denoised at once.
+
+    Raises:
+        ValueError: where `x` is not floating point, or a σ is negative, not finite, or missing.
     """
-    rows = []
+    check_floating(x, "x")
+    sigmas = [check_number(s, "sigmas", low=0) for s in sigmas]
+    rows = [x.new_empty(0, check_count(len(sigmas), "the number of sigmas"))]
+    batch = check_count(batch, "batch")
     with torch.no_grad():
         for i in range(0, len(x), batch):
             part = x[i : i + batch]
             z = sample_normal(part.shape, seed, start + i).to(part)
-            outs = [psnr(denoiser(part + float(s) * z, float(s)), part) for s in sigmas]
+            outs = [psnr(denoiser(part + s * z, s), part) for s in sigmas]
             rows.append(torch.stack(outs, 1))
     return torch.cat(rows)
 
@@ -70,9 +78,13 @@ def fit_slope(
         level: of the interval.
 
     Raises:
-        ValueError: where the shapes do not fit, PSNR-in does not vary, or a value is not finite.
+        ValueError: where the shapes do not fit, PSNR-in does not vary, a value is not finite,
+            `level` is not between 0 and 1, or `num_bootstrap` below 2.
     """
-    x = torch.as_tensor(psnr_in, dtype=torch.float64)
+    level = check_number(level, "level", above=0, below=1)
+    num_bootstrap = check_count(num_bootstrap, "num_bootstrap", 2)
+    x = check_finite(torch.as_tensor(psnr_in, dtype=torch.float64), "psnr_in")
+    check_floating(psnr_out, "psnr_out")
     out = psnr_out.detach().to("cpu", torch.float64)
     if out.ndim != 2 or x.shape != out.shape[1:] or len(out) == 0 or not x.var() > 0:
         raise ValueError(
@@ -112,19 +124,17 @@ def estimate_sure(
         num_probes: probes averaged.
 
     Raises:
-        ValueError: where `num_probes` < 1.
+        ValueError: where `num_probes` < 1, `y` is not floating point, or `sigma` not a deviation.
     """
-    if num_probes < 1:
-        raise ValueError(f"num_probes must be at least 1, not {num_probes}")
-    num_pixels = y[0].numel()
+    num_probes, variance = check_count(num_probes, "num_probes"), per_image(sigma, y).flatten() ** 2
+    num_pixels = math.prod(y.shape[1:])
     trace = torch.zeros(len(y), dtype=y.dtype, device=y.device)
     with torch.no_grad():
         for k in range(num_probes):
             v = torch.sign(sample_normal(y.shape, seed, key=f"probe {k}").to(y))
             x_hat, jv = torch.func.jvp(lambda u: denoiser(u, sigma), (y,), (v,))
-            trace = trace + (v * jv).reshape(len(y), -1).sum(1) / num_probes
-    squared = (y - x_hat).reshape(len(y), -1).square().sum(1)
-    variance = per_image(sigma, y).flatten() ** 2
+            trace = trace + as_rows(v * jv).sum(1) / num_probes
+    squared = as_rows(y - x_hat).square().sum(1)
     return (2 * variance * trace + squared) / num_pixels - variance
 
 
@@ -141,7 +151,8 @@ def kl_bound(mse_gap: Sequence[float] | Tensor, sigmas: Sequence[float] | Tensor
         sigmas: (K,) increasing, positive.
 
     Raises:
-        ValueError: where the lengths differ or `sigmas` is not positive and increasing.
+        ValueError: where the lengths differ, a value is not finite, or `sigmas` is not positive and
+            increasing.
     """
     s = torch.as_tensor(sigmas, dtype=torch.float64)
     gap = torch.as_tensor(mse_gap, dtype=torch.float64)
@@ -149,4 +160,6 @@ def kl_bound(mse_gap: Sequence[float] | Tensor, sigmas: Sequence[float] | Tensor
         raise ValueError(f"sigmas must be two or more, positive and increasing, not {s.tolist()}")
     if gap.shape != s.shape:
         raise ValueError(f"mse_gap must have shape {tuple(s.shape)}, not {tuple(gap.shape)}")
+    check_finite(gap, "mse_gap")
+    check_finite(s, "sigmas")
     return float(torch.trapezoid(gap / s**2, s.log()))

@@ -6,7 +6,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from gahb_core.noise import make_generator
+from gahb_core.checks import check_count, check_finite
+from gahb_core.noise import as_rows, make_generator
 
 
 class PCA(NamedTuple):
@@ -17,20 +18,19 @@ class PCA(NamedTuple):
     variances: Tensor
 
 
-def _flat(images: Tensor) -> Tensor:
-    return images.detach().reshape(len(images), -1).to("cpu", torch.float64)
+def _flat(images: Tensor, name: str) -> Tensor:
+    return as_rows(check_finite(images, name).detach()).to("cpu", torch.float64)
 
 
 def fit_pca(train: Tensor, dim: int = 64) -> PCA:
     """Return the `dim` principal axes of images `train` (N, ...), in float64.
 
     Raises:
-        ValueError: where `dim` is not in 1 … min(N − 1, D).
+        ValueError: where `dim` is not in 1 … min(N − 1, D), or `train` not finite.
     """
-    flat = _flat(train)
+    flat = _flat(train, "train")
     num, size = flat.shape
-    if not 1 <= dim <= min(num - 1, size):
-        raise ValueError(f"dim must lie in 1 … {min(num - 1, size)} for this set, not {dim}")
+    dim = check_count(dim, "dim", 1, min(num - 1, size))
     mean = flat.mean(0)
     cov = torch.cov(flat.T).reshape(size, size)
     lam, axes = scipy.linalg.eigh(cov.numpy(), subset_by_index=[size - dim, size - 1])
@@ -48,7 +48,14 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
     It is the squared Wasserstein-2 distance of the Gaussians with the means and covariances of
     the sets, in the units of the points, squared.
+
+    Raises:
+        ValueError: where a set is not two or more finite points, or their dimensions differ.
     """
+    for name, v in (("a", a), ("b", b)):
+        if check_finite(v, name).ndim != 2 or len(v) < 2 or v.shape[1] != a.shape[1]:
+            wanted = "(N, d)" if name == "a" else f"(N, {a.shape[1]})"
+            raise ValueError(f"{name} must be points {wanted}, N ≥ 2, not {tuple(v.shape)}")
     cov_a, cov_b = (torch.cov(v.T).reshape(v.shape[1], -1) for v in (a, b))
     root = _sqrt(cov_a)
     lam = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0)
@@ -68,9 +75,18 @@ def frechet_pca(samples: Tensor, reference: Tensor, train: Tensor | PCA, dim: in
         reference: images (N, ...) to compare with, unseen in training.
         train: images whose principal axes are used, or their `PCA`, fitted once.
         dim: number of axes.
+
+    Raises:
+        ValueError: where `dim` is more than there are axes, or the images are not of one size,
+            finite, and two or more.
     """
     pca = train if isinstance(train, PCA) else fit_pca(train, dim)
-    a, b = ((_flat(v) - pca.mean) @ pca.axes[:, :dim] for v in (samples, reference))
+    dim = check_count(dim, "dim", 1, pca.axes.shape[1])
+    rows = [_flat(v, n) for v, n in ((samples, "samples"), (reference, "reference"))]
+    for v, name in zip(rows, ("samples", "reference"), strict=True):
+        if v.shape[1] != len(pca.mean):
+            raise ValueError(f"{name} must have {len(pca.mean)} pixels as train, not {v.shape[1]}")
+    a, b = ((v - pca.mean) @ pca.axes[:, :dim] for v in rows)
     return frechet(a, b)
 
 
@@ -90,8 +106,8 @@ def estimate_frechet_floor(
     Raises:
         ValueError: where `num` is not in 2 … N − 2.
     """
-    if not 2 <= num <= len(reference) - 2:
-        raise ValueError(f"num must lie in 2 … {len(reference) - 2}, not {num}")
+    num = check_count(num, "num", 2, len(reference) - 2)
+    num_repeats = check_count(num_repeats, "num_repeats")
     pca = train if isinstance(train, PCA) else fit_pca(train, dim)
     distances = []
     for k in range(num_repeats):

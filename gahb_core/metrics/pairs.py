@@ -5,8 +5,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import (
+    check_choice,
+    check_count,
+    check_finite,
+    check_floating,
+    check_images,
+)
+from gahb_core.noise import as_rows
 
-def _check_pair(a: Tensor, b: Tensor) -> None:
+
+def _check_pair(a: Tensor, b: Tensor, names: tuple[str, str] = ("a", "b")) -> None:
+    for v, name in zip((a, b), names, strict=True):
+        check_floating(v, name)
+    if a.ndim < 1 or 0 in a.shape[1:]:
+        raise ValueError(f"{names[0]} must be images (B, ...), not of shape {tuple(a.shape)}")
     if a.shape != b.shape:
         raise ValueError(f"both images must have one shape, not {tuple(a.shape)}, {tuple(b.shape)}")
 
@@ -15,10 +28,10 @@ def mse(x_hat: Tensor, x: Tensor) -> Tensor:
     """Return the mean squared error per pixel of each image, shape (B,).
 
     Raises:
-        ValueError: where the shapes (B, ...) differ.
+        ValueError: where the shapes (B, ...) differ, or one is not floating point.
     """
-    _check_pair(x_hat, x)
-    return (x_hat - x).reshape(len(x), -1).square().mean(1)
+    _check_pair(x_hat, x, ("x_hat", "x"))
+    return as_rows(x_hat - x).square().mean(1)
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -32,7 +45,7 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
 
 def _unit(images: Tensor, centre: bool) -> Tensor:
     """Return `images` flat, (B, D), at norm 1; those of no contrast become zero, not noise."""
-    flat = images.reshape(len(images), -1)
+    flat = as_rows(images)
     size = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
     if centre:
         flat = flat - flat.mean(1, keepdim=True)
@@ -67,11 +80,14 @@ def shifted_correlation(a: Tensor, b: Tensor, max_shift: int | None = None) -> T
         max_shift: the largest shift, in pixels, along each axis; None allows all of them.
 
     Raises:
-        ValueError: where the shapes differ or `max_shift` is negative.
+        ValueError: where they are not images of one shape, or `max_shift` is negative.
     """
+    check_images(a, "a")
     _check_pair(a, b)
-    if max_shift is not None and max_shift < 0:
-        raise ValueError(f"max_shift must not be negative, not {max_shift}")
+    if max_shift is not None:
+        check_count(max_shift, "max_shift", 0)
+    if len(a) == 0:
+        return a.new_empty(0)
     fa, fb = (torch.fft.fft2(_unit(v, True).reshape(v.shape)) for v in (a, b))
     by_shift = torch.fft.ifft2(fa * fb.conj()).real.sum(1)
     for axis in (1, 2) if max_shift is not None else ():
@@ -110,30 +126,34 @@ def nearest(
             it correlates little with itself where it has fine detail.
 
     Raises:
-        ValueError: for another measure, unequal image sizes, no reference, block < 1 or
-            max_shift < 0.
+        ValueError: for another measure, unequal image sizes, no reference, values that are not
+            finite, block < 1 or max_shift < 0.
     """
-    if measure not in ("correlation", "cosine"):
-        raise ValueError(f"measure must be 'correlation' or 'cosine', not {measure!r}")
-    if queries.shape[1:] != references.shape[1:] or len(references) == 0 or block < 1:
+    check_choice(measure, "measure", ("correlation", "cosine"))
+    block, max_shift = check_count(block, "block"), check_count(max_shift, "max_shift", 0)
+    check_finite(queries, "queries")
+    check_floating(references, "references")
+    if queries.shape[1:] != references.shape[1:] or len(references) == 0:
         raise ValueError(
-            f"references must be one or more images of shape {tuple(queries.shape[1:])} and "
-            f"block ≥ 1, not {tuple(references.shape)} and {block}"
+            f"references must be one or more images of shape {tuple(queries.shape[1:])}, "
+            f"not {tuple(references.shape)}"
         )
-    if max_shift < 0:
-        raise ValueError(f"max_shift must not be negative, not {max_shift}")
+    if max_shift:
+        check_images(queries, "queries")
     unit = _unit(queries, measure == "correlation")
     if max_shift:
         unit = _shift_all(unit.reshape(queries.shape), max_shift).flatten(1)
     found = []
     for start in range(0, len(references), block):
-        part = _unit(references[start : start + block].to(unit), measure == "correlation")
+        part = check_finite(references[start : start + block].to(unit), "references")
+        part = _unit(part, measure == "correlation")
         similarity, index = (unit @ part.T).max(1)
         found.append((similarity, index + start))
     similarity, which = torch.stack([s for s, _ in found]).max(0)
     index = torch.stack([i for _, i in found]).gather(0, which[None])[0]
-    similarity, shift = similarity.reshape(-1, len(queries)).max(0)
-    return Nearest(index.reshape(-1, len(queries)).gather(0, shift[None])[0], similarity)
+    moves = ((2 * max_shift + 1) ** 2, len(queries))
+    similarity, shift = similarity.reshape(moves).max(0)
+    return Nearest(index.reshape(moves).gather(0, shift[None])[0], similarity)
 
 
 def _shift_all(x: Tensor, most: int) -> Tensor:
