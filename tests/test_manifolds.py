@@ -272,20 +272,20 @@ def test_errors_name_what_is_wrong(kind):
         f(y, 0.0)
     with pytest.raises(ValueError, match="y must be of shape"):
         f(y[..., 1:], 0.3)
-    with pytest.raises(ValueError, match="num must be from 1 to D"):
+    with pytest.raises(ValueError, match="num must lie in 1 … .*, not 0"):
         f.posterior_spectrum(y, 0.3, num=0)
     with pytest.raises(ValueError, match="x must hold at least 2 images, not 1"):
         denoisers.estimate_mmse(f, y, 0.3)
 
 
 def test_makers_refuse_what_they_cannot_do():
-    with pytest.raises(ValueError, match="size must be at least 10 and keep from 8"):
+    with pytest.raises(ValueError, match="size must be at least 10, not 9"):
         denoisers.disk_denoiser(9)
-    with pytest.raises(ValueError, match="keep from 8 to 512, not 12, 5000"):
+    with pytest.raises(ValueError, match="keep must lie in 8 … 512, not 5000"):
         denoisers.disk_denoiser(12, keep=5000)
     with pytest.raises(ValueError, match="size must be at least 3, not 2"):
         denoisers.sinusoid_denoiser(2)
-    with pytest.raises(ValueError, match="image must be one finite image"):
+    with pytest.raises(ValueError, match=r"image must be one image \(C, H, W\) that is not black"):
         denoisers.ray_denoiser(torch.zeros(1, 4, 4))
 
 

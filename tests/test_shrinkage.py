@@ -150,11 +150,38 @@ def test_channels_are_thresholded_alike(make):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"kind must be one of \['hard', 'soft'\], not 'firm'"):
         shrinkage.make_threshold(WAVELET, 3, "firm")
-    with pytest.raises(ValueError, match="a must be 'universal' or not negative, not -1"):
+    with pytest.raises(ValueError, match="a, if not 'universal', must be at least 0, not -1"):
         shrinkage.make_threshold(WAVELET, -1)
-    with pytest.raises(ValueError, match="a must be 'universal' or not negative, not 'best'"):
+    with pytest.raises(ValueError, match="a, if not 'universal', must be at least 0, not 'best'"):
         shrinkage.make_threshold(WAVELET, "best")
     with pytest.raises(ValueError, match="x must hold at least one image"):
         shrinkage.make_wiener(WAVELET, images(0))
-    with pytest.raises(ValueError, match=r"shifts must hold at least one shift, not \[\]"):
+    with pytest.raises(ValueError, match=r"shifts must hold at least one shift .*, not \[\]"):
         shrinkage.make_cycle_spin(ALL["hard"], [])
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: shrinkage.make_threshold(WAVELET, NAN), "must be at least 0, not nan"),
+        (lambda: shrinkage.make_threshold(WAVELET, True), "must be at least 0, not True"),
+        (lambda: shrinkage.make_threshold(WAVELET, mean=NAN), "mean must be finite"),
+        (lambda: shrinkage.wiener_factors(torch.tensor([-1.0]), 0.1), "power must not be negative"),
+        (lambda: shrinkage.wiener_factors(torch.tensor([1.0]), 0.0), "sigma must be positive"),
+        (lambda: shrinkage.wiener_factors(torch.tensor([1.0]), NAN), "sigma must be finite"),
+        (lambda: shrinkage.make_wiener(WAVELET, NAN * images()), "x must be finite"),
+        (lambda: shrinkage.make_oracle(WAVELET, NAN * images()), "x must be finite"),
+        (lambda: ALL["oracle"](images(3), 0.1), "y must have 2 images .* not 3"),
+        (lambda: shrinkage.grid_shifts(2, 0), "step must be at least 1, not 0"),
+        (lambda: shrinkage.grid_shifts(0), "num must be at least 1, not 0"),
+        (lambda: shrinkage.make_cycle_spin(ALL["hard"], 2.5), "num must be a whole number"),
+        (lambda: shrinkage.make_cycle_spin(ALL["hard"], [(0, 0.5)]), "shifts must be a whole"),
+        (lambda: shrinkage.universal_factor(0), "num must be at least 1, not 0"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.images import CAlpha
 
@@ -52,7 +53,11 @@ def fit_regions(parts: CAlpha) -> Regions:
 
     The backgrounds are taken as stationary, and alike on both sides (a coin decides which is the
     bright one); both are true of the images' law, and make few images enough.
+
+    Raises:
+        ValueError: where there is no image.
     """
+    check_count(len(parts.x), "the number of images of parts")
     below, above, contour = (v.double() for v in (parts.below, parts.above, parts.contour))
     mean = (below.mean() + above.mean()) / 2
     below, above, row = below - mean, above - mean, contour.mean()
@@ -70,7 +75,14 @@ def fit_regions(parts: CAlpha) -> Regions:
 
 
 def region_covariance(mask: Tensor, regions: Regions) -> Tensor:
-    """Return the covariance (D, D) of x = M B₁ + (1 − M) B₂ given the mask M (1, S, S)."""
+    """Return the covariance (D, D) of x = M B₁ + (1 − M) B₂ given the mask M (1, S, S).
+
+    Raises:
+        ValueError: where the mask is not finite, or not of the size of the regions.
+    """
+    if check_finite(mask, "mask").ndim != 3 or mask.numel() != len(regions.auto):
+        size = len(regions.contour)
+        raise ValueError(f"mask must be of shape (1, {size}, {size}), not {tuple(mask.shape)}")
     m = mask.flatten().to(regions.auto)
     a, b = m, 1 - m
     same = torch.outer(a, a) + torch.outer(b, b)
@@ -105,7 +117,11 @@ def contour_denoiser(parts: CAlpha, index: int, regions: Regions) -> Gaussian:
     the harmonics of the regions, its basis has harmonics along the contour, and it pays for each of
     them. It is told where to linearise, which is right where the contour is known to a fraction of
     a pixel, and flatters at large noise.
+
+    Raises:
+        ValueError: where `index` is none of the images'.
     """
+    index = check_count(index, "index", 0, len(parts.x) - 1)
     mask = parts.mask[index]
     G = contour_tangents(mask, parts.below[index], parts.above[index])
     off = regions.row - parts.contour[index].double()

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
-from gahb_core.noise import per_image
+from gahb_core.checks import check_floating
+from gahb_core.noise import as_rows, per_image
 
 
 @runtime_checkable
@@ -53,6 +53,7 @@ class Residual:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return y − net(y); `sigma` is ignored."""
+        check_floating(y, "y")
         with _evaluating(self.net):
             return y - self.net(y)
 
@@ -90,5 +91,15 @@ def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
     It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
     denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
     """
-    residual = (y - f(y)).reshape(len(y), -1)
-    return torch.linalg.vector_norm(residual, dim=1) / residual.shape[1] ** 0.5
+    return estimate_sigma(y, f(y))
+
+
+def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the blind estimate σ̂ = ‖x̂ − y‖ / √D of each image, shape (B,), of y and f(y).
+
+    Raises:
+        ValueError: where they are not floating point of one shape.
+    """
+    if check_floating(y, "y").shape != check_floating(x_hat, "x_hat").shape:
+        raise ValueError(f"x_hat must be of shape {tuple(y.shape)} as y, not {tuple(x_hat.shape)}")
+    return as_rows(x_hat - y).pow(2).mean(1).sqrt()

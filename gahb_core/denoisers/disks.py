@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_number, check_points
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 from gahb_core.images import cover_disks
@@ -168,17 +169,14 @@ class Disks(Posterior):
 
     def _rows(self, y: Tensor, sigma: float | Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Return each image (D,) and its σ, float64."""
-        if y.shape[1:] != (1, self.size, self.size):
-            raise ValueError(
-                f"y must be of shape (B, 1, {self.size}, {self.size}), not {tuple(y.shape)}"
-            )
+        check_points(y, (1, self.size, self.size))
         s = needed_sigma(sigma, y).flatten().double().expand(len(y))
         return list(zip(y.double().flatten(1).unbind(0), s.unbind(0), strict=True))
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y`."""
         means = [self._read(row, s)[2] for row, s in self._rows(y, sigma)]
-        return torch.stack(means).reshape(y.shape).to(y)
+        return torch.stack(means).reshape(y.shape).to(y) if means else torch.zeros_like(y)
 
     def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return log p_σ(y), (B,)."""
@@ -187,7 +185,7 @@ class Disks(Posterior):
             constant = len(row) * torch.log(2 * math.pi * s**2) / 2
             power = row.square().sum() / (2 * s**2)
             out.append(self._read(row, s)[1].log_mass.logsumexp(0) - power - constant)
-        return torch.stack(out).to(y)
+        return torch.stack(out).to(y) if out else y.new_empty(0)
 
     def posterior_factors(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return F (B, K + 2, D), float64, with Cov[x | y] = FᵀF; K is the number of places.
@@ -231,10 +229,8 @@ def disk_denoiser(size: int = 32, keep: int = 256) -> Disks:
     Raises:
         ValueError: where `size` is below 10 or `keep` not from 8 to coarse³ (4096 at 32 pixels).
     """
-    most = coarse_boxes(size) ** 3
-    if size < 10 or not 8 <= keep <= most:
-        raise ValueError(f"size must be at least 10 and keep from 8 to {most}, not {size}, {keep}")
-    return Disks(size, keep)
+    size = check_count(size, "size", 10)
+    return Disks(size, check_count(keep, "keep", 8, coarse_boxes(size) ** 3))
 
 
 def refine_disks(
@@ -247,7 +243,10 @@ def refine_disks(
     Raises:
         ValueError: where `keep` can be doubled no more.
     """
-    worst = math.inf
+    check_points(y, (1, y.shape[-1], y.shape[-1]))
+    check_count(len(y), "the number of images of y")
+    check_number(tolerance, "tolerance", low=0)
+    worst, keep = math.inf, check_count(keep, "keep", 8)
     while keep <= coarse_boxes(y.shape[-1]) ** 3:
         f = disk_denoiser(y.shape[-1], keep)
         worst = float(f.error(y, sigma).max())

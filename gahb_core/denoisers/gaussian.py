@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from gahb_core.bases import Basis
+from gahb_core.checks import check_finite, check_number, check_points
 from gahb_core.denoisers.contract import needed_sigma
-from gahb_core.noise import sample_normal
+from gahb_core.noise import as_rows, sample_normal
 
 
 class Gaussian:
@@ -24,11 +25,7 @@ class Gaussian:
 
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return ⟨y − mean, e_k⟩ (B, D), λ_k (D,), and σ² (B or 1, 1)."""
-        if y.shape[1:] != self.mean.shape:
-            raise ValueError(
-                f"y must be of shape (B, {', '.join(map(str, self.mean.shape))}), "
-                f"not {tuple(y.shape)}"
-            )
+        check_points(y, self.mean.shape)
         variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
         return self.basis.analyze(y - self.mean.to(y)), self.variances.to(y), variance
 
@@ -45,7 +42,8 @@ class Gaussian:
 
     def mmse(self, sigma: float) -> float:
         """Return E‖x − f*(y)‖² = Σ_k λ_k σ²/(λ_k + σ²), summed over pixels."""
-        return float((self.variances * sigma**2 / (self.variances + sigma**2)).sum())
+        variance = check_number(sigma, "sigma", above=0) ** 2
+        return float((self.variances * variance / (self.variances + variance)).sum())
 
     def sample_prior(self, num: int, seed: int) -> Tensor:
         """Return `num` draws of x, (num, ...), of the dtype of `mean`."""
@@ -58,7 +56,7 @@ def _eigenbasis(covariance: Tensor, shape: torch.Size) -> tuple[Tensor, Basis]:
     lam, vectors = torch.linalg.eigh(covariance)
 
     def analyze(x: Tensor) -> Tensor:
-        return x.reshape(len(x), -1) @ vectors.to(x)
+        return as_rows(x) @ vectors.to(x)
 
     def synthesize(c: Tensor) -> Tensor:
         return (c @ vectors.T.to(c)).reshape(len(c), *shape)
@@ -76,8 +74,11 @@ def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = No
         basis: orthonormal; None when `covariance` is a matrix.
 
     Raises:
-        ValueError: where the covariance has another shape, is not symmetric, or is negative.
+        ValueError: where the covariance has another shape, is not symmetric, or is negative by
+            more than rounding (see `clamp_variances`), or a value is not finite.
     """
+    check_finite(mean, "mean")
+    check_finite(covariance, "covariance")
     size = mean.numel()
     wanted = (size, size) if basis is None else (size,)
     if tuple(covariance.shape) != wanted:
@@ -87,8 +88,21 @@ def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = No
         if not torch.allclose(covariance, covariance.T):
             raise ValueError("covariance must be symmetric, but differs from its transpose")
         variances, basis = _eigenbasis(covariance, mean.shape)
-    low = float(variances.min())
-    if low < -1e-6 * float(covariance.abs().max()):
-        raise ValueError(f"covariance must have no negative variance, not {low:.3g}")
-    # rounding can push a null variance below 0
-    return Gaussian(mean, variances.clamp(min=0), basis)
+    return Gaussian(mean, clamp_variances(variances, "covariance"), basis)
+
+
+def clamp_variances(variances: Tensor, name: str) -> Tensor:
+    """Return variances (..., D) in which those that rounding pushed below 0 are 0.
+
+    Rounding moves the eigenvalues of a D × D matrix by up to D ε of the largest, ε that of its
+    dtype; the covariance of fewer float32 images than pixels has null ones that show it.
+
+    Raises:
+        ValueError: where one is below 0 by more than that, and by more than 1e-6 of the largest.
+    """
+    slack = max(1e-6, variances.shape[-1] * torch.finfo(variances.dtype).eps)
+    low = float((variances + slack * variances.amax(-1, keepdim=True).clamp(min=0)).min())
+    if low < 0:
+        worst = float(variances.min())
+        raise ValueError(f"{name} must have no negative variance, not {worst:.3g}")
+    return variances.clamp(min=0)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_points
 from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.noise import as_rows
 
 
 class Memory:
@@ -25,15 +27,11 @@ class Memory:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y` (B, ...)."""
-        if y.shape[1:] != self.train.shape[1:]:
-            raise ValueError(
-                f"y must have the image shape of the training set, "
-                f"{tuple(self.train.shape[1:])}, not {tuple(y.shape[1:])}"
-            )
+        check_points(y, self.train.shape[1:])
         variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
         # distances from a nearby origin: ‖y − x‖² loses fewer digits, and the softmax is unmoved
         origin = self.train[: self.block].to(y).mean(0).flatten()
-        flat = y.reshape(len(y), -1) - origin
+        flat = as_rows(y) - origin
         blocks = self._blocks(flat, origin, variance)
         mean, log_weight = next(blocks)
         for mean_here, log_here in blocks:
@@ -62,8 +60,9 @@ def posterior_mean(train: Tensor, block: int = 1024) -> Memory:
         block: how many are compared at once; the result does not depend on it.
 
     Raises:
-        ValueError: where `train` is empty or `block` < 1.
+        ValueError: where `train` is empty or not finite, or `block` < 1.
     """
-    if len(train) == 0 or block < 1:
-        raise ValueError(f"train must hold an image and block be ≥ 1, not {len(train)}, {block}")
+    block = check_count(block, "block")
+    if len(check_finite(train, "train")) == 0:
+        raise ValueError("train must hold an image, not 0")
     return Memory(train, block)

@@ -5,8 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_points
 from gahb_core.denoisers.contract import needed_sigma
-from gahb_core.noise import make_generator, sample_normal
+from gahb_core.denoisers.gaussian import clamp_variances
+from gahb_core.noise import as_rows, make_generator, sample_normal
 
 
 class Mixture:
@@ -26,13 +28,9 @@ class Mixture:
 
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return ⟨y − m_k, e_kd⟩ (B, K, D), their variances given k, and log w_k N(y; k) (B, K)."""
-        if y.shape[1:] != self.means.shape[1:]:
-            raise ValueError(
-                f"y must be of shape (B, {', '.join(map(str, self.means.shape[1:]))}), "
-                f"not {tuple(y.shape)}"
-            )
+        check_points(y, self.means.shape[1:])
         variance = needed_sigma(sigma, y).reshape(-1, 1, 1) ** 2
-        away = y.reshape(len(y), 1, -1) - self.means.to(y).reshape(len(self.means), -1)
+        away = as_rows(y)[:, None] - self.means.to(y).reshape(len(self.means), -1)
         c = torch.einsum("bkd,kde->bke", away, self.axes.to(y))
         spread = self.variances.to(y) + variance
         log_normal = -0.5 * (c.square() / spread + torch.log(2 * math.pi * spread)).sum(2)
@@ -71,8 +69,10 @@ class Mixture:
 
     def sample_prior(self, num: int, seed: int) -> Tensor:
         """Return `num` draws of x, (num, ...), of the dtype of `means`."""
-        generator = make_generator(seed, "component")
-        k = torch.multinomial(self.weights.cpu(), num, replacement=True, generator=generator)
+        num, generator = check_count(num, "num", 0), make_generator(seed, "component")
+        k = torch.zeros(0, dtype=torch.long)
+        if num:
+            k = torch.multinomial(self.weights.cpu(), num, replacement=True, generator=generator)
         k = k.to(self.means.device)
         z = sample_normal((num, self.axes.shape[1]), seed, key="prior").to(self.means)
         x = torch.einsum("be,bde->bd", z * self.variances[k].sqrt(), self.axes[k])
@@ -88,9 +88,12 @@ def mixture_denoiser(weights: Tensor, means: Tensor, covariances: Tensor) -> Mix
         covariances: (K, D, D), or (K,) variances of round components. Zero makes delta functions.
 
     Raises:
-        ValueError: where the shapes do not fit, or a weight or variance is negative.
+        ValueError: where the shapes do not fit, a value is not finite, a weight is not positive, a
+            variance negative, or a covariance not symmetric.
     """
-    num, size = len(means), means[0].numel()
+    for name, v in (("weights", weights), ("means", means), ("covariances", covariances)):
+        check_finite(v, name)
+    num, size = check_count(len(means), "the number of means"), math.prod(means.shape[1:])
     if tuple(weights.shape) != (num,) or not bool((weights > 0).all()):
         raise ValueError(
             f"weights must be {num} positive numbers, one for each mean, not {weights}"
@@ -103,8 +106,9 @@ def mixture_denoiser(weights: Tensor, means: Tensor, covariances: Tensor) -> Mix
     if covariances.ndim == 1:
         variances = covariances[:, None].expand(num, size)
         axes = torch.eye(size).to(covariances).expand(num, size, size)
+    elif not torch.allclose(covariances, covariances.mT):
+        raise ValueError("covariances must be symmetric, but one differs from its transpose")
     else:
         variances, axes = torch.linalg.eigh(covariances)
-    if variances.min() < -1e-6 * covariances.abs().max():
-        raise ValueError(f"covariances must not be negative, not {float(variances.min()):.3g}")
-    return Mixture(weights / weights.sum(), means, variances.clamp(min=0), axes)
+    variances = clamp_variances(variances, "covariances")
+    return Mixture(weights / weights.sum(), means, variances, axes)

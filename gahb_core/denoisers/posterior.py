@@ -1,5 +1,6 @@
 """What the exact denoisers of manifolds share: their posterior covariance, and quadrature on it."""
 
+import math
 from abc import ABC, abstractmethod
 from functools import cache
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.noise import add_noise
 
@@ -54,13 +56,13 @@ class Posterior(ABC):
 
     def posterior_mse(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return E[‖x − x_hat‖² | y] = tr Cov[x | y], (B,): summed over pixels, no D × D matrix."""
-        rows = [self.posterior_factors(one, s) for one, s in _each(y, sigma)]
-        return torch.cat([f.square().sum((1, 2)) for f in rows]).to(y)
+        rows = [self.posterior_factors(one, s)[0] for one, s in _each(y, sigma)]
+        return _stack([f.square().sum() for f in rows], y, ())
 
     def posterior_covariance(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return Cov[x | y], (B, D, D): equal to σ² ∇f(y), but made without a derivative."""
-        rows = [self.posterior_factors(one, s) for one, s in _each(y, sigma)]
-        return torch.cat([f.mT @ f for f in rows]).to(y)
+        rows = [self.posterior_factors(one, s)[0] for one, s in _each(y, sigma)]
+        return _stack([f.mT @ f for f in rows], y, (_size(y), _size(y)))
 
     def posterior_spectrum(
         self, y: Tensor, sigma: float | Tensor, num: int = 20
@@ -73,21 +75,30 @@ class Posterior(ABC):
         Raises:
             ValueError: where `num` is not from 1 to D.
         """
-        if not 1 <= num <= y[0].numel():
-            raise ValueError(f"num must be from 1 to D = {y[0].numel()}, not {num}")
+        num = check_count(num, "num", 1, _size(y))
         pairs = [
             _eigenpairs(_without_small_rows(self.posterior_factors(one, s)[0]) / s, num)
             for one, s in _each(y, sigma)
         ]
-        lam, atoms = (torch.stack(part).to(y) for part in zip(*pairs, strict=True))
-        return PosteriorSpectrum(lam, atoms.reshape(len(y), num, *y.shape[1:]))
+        lam = _stack([lam for lam, _ in pairs], y, (num,))
+        atoms = _stack([atoms for _, atoms in pairs], y, (num, _size(y)))
+        return PosteriorSpectrum(lam, atoms.unflatten(2, y.shape[1:]))
+
+
+def _size(y: Tensor) -> int:
+    return math.prod(y.shape[1:])
+
+
+def _stack(rows: list[Tensor], y: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return what belongs to each image (B, *shape), of the dtype of `y`, where B is 0 too."""
+    return torch.stack(rows).to(y) if rows else y.new_empty(0, *shape)
 
 
 def _each(y: Tensor, sigma: float | Tensor) -> list[tuple[Tensor, float]]:
     """Return each image (1, ...) with its σ."""
     every = needed_sigma(sigma, y).flatten().tolist()
     every = every * len(y) if len(every) == 1 else every
-    return list(zip(y.split(1), every, strict=True))
+    return [(y[i : i + 1], s) for i, s in enumerate(every)]
 
 
 def _without_small_rows(factors: Tensor, rest: float = 1e-9) -> Tensor:

@@ -1,8 +1,8 @@
 """The exact denoiser of a ray: one image at an unknown intensity."""
 
-import torch
 from torch import Tensor
 
+from gahb_core.checks import check_finite, check_points
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 
@@ -22,11 +22,7 @@ class Ray(Posterior):
 
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor]:
         """Return E[a | y] and its variance, (B,) each, float64."""
-        if y.shape[1:] != self.image.shape:
-            raise ValueError(
-                f"y must be of shape (B, {', '.join(map(str, self.image.shape))}), "
-                f"not {tuple(y.shape)}"
-            )
+        check_points(y, self.image.shape)
         s = needed_sigma(sigma, y).reshape(-1, 1).double()
         image = self.image.to(y.device).flatten()
         power = image.square().sum()
@@ -57,10 +53,9 @@ def ray_denoiser(image: Tensor) -> Ray:
     Raises:
         ValueError: where it is black, not finite or not of three dimensions.
     """
-    good = bool(torch.isfinite(image).all()) and bool(image.abs().sum() > 0)
-    if image.ndim != 3 or not good:
+    if check_finite(image, "image").ndim != 3 or not bool(image.abs().sum() > 0):
         raise ValueError(
-            f"image must be one finite image (C, H, W) that is not black, not {tuple(image.shape)} "
+            f"image must be one image (C, H, W) that is not black, not {tuple(image.shape)} "
             f"of norm {float(image.norm()):.3g}"
         )
     return Ray(image)

@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 from gahb_core.bases import Basis
+from gahb_core.checks import (
+    check_choice,
+    check_count,
+    check_finite,
+    check_number,
+    check_whole,
+)
 from gahb_core.denoisers.contract import Denoiser, needed_sigma
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 
@@ -24,7 +31,11 @@ def make_shrinkage(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> Deno
         basis: the e_k.
         rule: coefficients (B, C·H·W) and σ (B or 1, 1) → the coefficients of the estimate.
         mean: what is taken off before and put back after, an image or a number.
+
+    Raises:
+        ValueError: where `mean` is not finite.
     """
+    check_finite(torch.as_tensor(mean, dtype=None if isinstance(mean, Tensor) else float), "mean")
 
     def denoiser(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         s = needed_sigma(sigma, y).reshape(-1, 1)
@@ -35,8 +46,17 @@ def make_shrinkage(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> Deno
 
 
 def wiener_factors(power: Tensor, sigma: float | Tensor) -> Tensor:
-    """Return λ_k = E⟨x, e_k⟩² / (E⟨x, e_k⟩² + σ²), the best fixed factors in a basis."""
-    return power / (power + sigma**2)
+    """Return λ_k = E⟨x, e_k⟩² / (E⟨x, e_k⟩² + σ²), the best fixed factors in a basis.
+
+    Raises:
+        ValueError: where a power is negative or not finite, or σ not positive and finite.
+    """
+    if bool((check_finite(power, "power") < 0).any()):
+        raise ValueError(f"power must not be negative, not {float(power.min()):.3g}")
+    s = check_finite(torch.as_tensor(sigma, dtype=power.dtype, device=power.device), "sigma")
+    if not bool((s > 0).all()):
+        raise ValueError(f"sigma must be positive, not {sigma}")
+    return power / (power + s**2)
 
 
 def make_wiener(basis: Basis, x: Tensor, centred: bool = True) -> Gaussian:
@@ -52,9 +72,9 @@ def make_wiener(basis: Basis, x: Tensor, centred: bool = True) -> Gaussian:
             aligned); without it the powers are those of the images themselves.
 
     Raises:
-        ValueError: where `x` holds no image.
+        ValueError: where `x` holds no image, or is not finite.
     """
-    if len(x) == 0:
+    if len(check_finite(x, "x")) == 0:
         raise ValueError("x must hold at least one image")
     mean = x.mean(0) if centred else torch.zeros_like(x[0])
     return gaussian_denoiser(mean, basis.analyze(x - mean).square().mean(0), basis)
@@ -64,10 +84,22 @@ def make_oracle(basis: Basis, x: Tensor) -> Denoiser:
     """Return the oracle that knows the clean images `x` (B, C, H, W) behind the y it is given.
 
     λ_k(x) = ⟨x, e_k⟩² / (⟨x, e_k⟩² + σ²): the best factors for each image, a bound on all
-    shrinkage in this basis and no estimator. Image i of y must be a noisy image i of `x`.
+    shrinkage in this basis and no estimator. Image i of y must be a noisy image i of `x`, or all of
+    them noisy images of the one that `x` holds.
+
+    Raises:
+        ValueError: where `x` is not finite; from the denoiser, for another number of images.
     """
-    power = basis.analyze(x).square()
-    return make_shrinkage(basis, lambda c, s: wiener_factors(power.to(c), s) * c)
+    power = basis.analyze(check_finite(x, "x")).square()
+
+    def rule(c: Tensor, s: Tensor) -> Tensor:
+        if len(power) not in (1, len(c)) or power.shape[1] != c.shape[1]:
+            raise ValueError(
+                f"y must have {len(power)} images of as many channels as x, not {len(c)}"
+            )
+        return wiener_factors(power.to(c), s) * c
+
+    return make_shrinkage(basis, rule)
 
 
 def hard(c: Tensor, threshold: Tensor) -> Tensor:
@@ -91,7 +123,7 @@ def universal_factor(num: int) -> float:
     >>> round(universal_factor(1024), 3)
     3.723
     """
-    return math.sqrt(2 * math.log(num))
+    return math.sqrt(2 * math.log(check_count(num, "num")))
 
 
 def make_threshold(
@@ -106,13 +138,13 @@ def make_threshold(
         mean: taken off before and put back after.
 
     Raises:
-        ValueError: for a negative `a` or an unknown `kind`.
+        ValueError: for an `a` that is negative or not finite, or an unknown `kind`.
     """
-    if kind not in RULES:
-        raise ValueError(f"kind must be one of {sorted(RULES)}, not {kind!r}")
-    factor = universal_factor(len(basis.frequency)) if a == "universal" else a
-    if isinstance(factor, str) or factor < 0:
-        raise ValueError(f"a must be 'universal' or not negative, not {a!r}")
+    check_choice(kind, "kind", sorted(RULES))
+    if a == "universal":
+        factor = universal_factor(len(basis.frequency))
+    else:
+        factor = check_number(a, "a, if not 'universal',", low=0)
     coarse = basis.frequency == 0
 
     def rule(c: Tensor, s: Tensor) -> Tensor:
@@ -164,7 +196,12 @@ def make_sure_threshold(basis: Basis, mean: Tensor | float = 0.0) -> Denoiser:
 
 
 def grid_shifts(num: int, step: int = 1) -> list[tuple[int, int]]:
-    """Return the num² shifts (row, column) of a square grid, multiples of `step` from 0."""
+    """Return the num² shifts (row, column) of a square grid, multiples of `step` from 0.
+
+    Raises:
+        ValueError: where a number is below 1 or not whole.
+    """
+    num, step = check_count(num, "num"), check_count(step, "step")
     return [(step * i, step * j) for i in range(num) for j in range(num)]
 
 
@@ -179,11 +216,12 @@ def make_cycle_spin(denoiser: Denoiser, shifts: int | Sequence[tuple[int, int]] 
         shifts: the shifts (row, column), or a number n for the n² from (0, 0) to (n − 1, n − 1).
 
     Raises:
-        ValueError: where there is no shift.
+        ValueError: where there is no shift, or one is no pair of whole numbers.
     """
-    pairs = grid_shifts(shifts) if isinstance(shifts, int) else list(shifts)
-    if not pairs:
-        raise ValueError(f"shifts must hold at least one shift, not {shifts!r}")
+    pairs = list(shifts) if isinstance(shifts, Sequence) else grid_shifts(shifts)
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"shifts must hold at least one shift (row, column), not {shifts!r}")
+    pairs = [tuple(check_whole(n, "shifts") for n in pair) for pair in pairs]
 
     def spun(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         total = torch.zeros_like(y)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_points
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 
@@ -37,10 +38,7 @@ class Sinusoids(Posterior):
 
         δ is the angle between the wave's phase and the phase of t.
         """
-        if y.shape[1:] != (1, self.size, self.size):
-            raise ValueError(
-                f"y must be of shape (B, 1, {self.size}, {self.size}), not {tuple(y.shape)}"
-            )
+        check_points(y, (1, self.size, self.size))
         variance = needed_sigma(sigma, y).reshape(-1, 1).double() ** 2
         t = (y.double().flatten(1) - 0.5) @ self._waves(y).T
         norm = (t.square().sum(1, keepdim=True) + 1e-30).sqrt()
@@ -63,7 +61,8 @@ class Sinusoids(Posterior):
 
     def posterior_factors(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return F (B, 2, D), float64, with Cov[x | y] = FᵀF: along intensity, along phase."""
-        _, variance, (u, v) = *self._read(y, sigma)[:2], self._read(y, sigma)[2].unbind(1)
+        _, variance, direction = self._read(y, sigma)
+        u, v = direction.unbind(1)
         axes = torch.stack([torch.stack([u, v], 1), torch.stack([-v, u], 1)], dim=1)
         return variance.clamp(min=0).sqrt()[..., None] * (axes @ self._waves(y))
 
@@ -74,6 +73,4 @@ def sinusoid_denoiser(size: int = 32) -> Sinusoids:
     Raises:
         ValueError: where `size` is below 3.
     """
-    if size < 3:
-        raise ValueError(f"size must be at least 3, not {size}")
-    return Sinusoids(size)
+    return Sinusoids(check_count(size, "size", 3))

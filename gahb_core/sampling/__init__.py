@@ -1,12 +1,12 @@
 """Sampling: coarse-to-fine stochastic gradient ascent, free or constrained by measurements."""
 
+from gahb_core.denoisers import estimate_sigma
 from gahb_core.sampling.ascent import (
     DivergedError,
     Samples,
     Step,
     ascend,
     drain,
-    estimate_sigma,
     sample,
     sigma_schedule,
     step_size,

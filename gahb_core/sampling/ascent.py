@@ -34,7 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.denoisers import Denoiser
+from gahb_core.denoisers import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
 
 
@@ -104,11 +104,6 @@ def sigma_schedule(
     while levels[-1] >= sigma_end:
         levels.append(levels[-1] * (1 - beta * step_size(len(levels), h, ramp)))
     return torch.tensor(levels, dtype=torch.float64)
-
-
-def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
-    """Return the blind estimate σ̂ = ‖x̂ − y‖ / √D of each image, shape (B,)."""
-    return (x_hat - y).flatten(1).pow(2).mean(1).sqrt()
 
 
 def ascend(
