@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gahb_core.files import write_safely
 from gahb_core.images import MissingData, data_folder, download
 from gahb_core.networks import BFCNN, UNet, fill
-from gahb_core.training import write_safely
 
 FOLDER = "authors_celeba160"
 SOURCE = "https://github.com/LabForComputationalVision/local-probability-models-of-images/raw"

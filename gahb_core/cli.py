@@ -2,6 +2,7 @@
 
 import argparse
 import fnmatch
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from gahb_core.pages import (
     build_book,
     find_root,
     format_report,
+    heed_signals,
     run_pages,
     run_processes,
     serve_book,
@@ -66,10 +68,23 @@ def _choose_recipes(args: argparse.Namespace) -> list[str]:
 
 
 def _choose_device(device: str) -> str:
-    """Return `device`, where "auto" is a GPU if there is one."""
+    """Return `device`, where "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: for a device that is not there.
+    """
     import torch
 
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).splitlines()[0].split(" If you")[0]
+        raise ValueError(
+            f"device must be one that is here, such as cpu, not {device!r}: {first}"
+        ) from error
+    return device
 
 
 def train_recipe(name: str, profile: str, device: str = "auto") -> None:
@@ -117,6 +132,8 @@ def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """Train recipes to checkpoints: here, or as a job array."""
     names = _choose_recipes(args)
+    if args.executor == "local":  # else the device is the node's
+        _choose_device(args.device)
     if names and args.executor != "local":
         return _train_cluster(names, args)
     if len(names) > 1:
@@ -145,8 +162,9 @@ def run(args: argparse.Namespace) -> int:
     """Execute pages; skip what is done and unchanged."""
     places = _places(args)
     outcomes = run_pages(
-        places, args.pages, args.jobs, args.force, args.executor, **_job_options(args)
-    )
+        places, args.pages, args.jobs, args.force, args.executor, timeout=args.timeout,
+        **_job_options(args),
+    )  # fmt: skip
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0
 
@@ -173,10 +191,21 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _at_most(most: int) -> Callable[[str], int]:
+    """Return what reads a number from 0 to `most`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) > most:
+            raise argparse.ArgumentTypeError(f"must be a number from 0 to {most}, not {text!r}")
+        return int(text)
+
+    return read
+
+
 def _add_cluster_options(option: Callable) -> None:
     option("--executor", choices=EXECUTORS, default="local", help="here, or one job each")
     option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
-    option("--gpus", type=int, default=1, help="GPUs of a cluster's job")
+    option("--gpus", type=_at_most(64), default=1, help="GPUs of a cluster's job (0: none)")
     option("--partition", help="partition of the cluster")
 
 
@@ -193,6 +222,7 @@ def _add_run_options(option: Callable) -> None:
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
     option("--force", action="store_true", help="also what is unchanged")
+    option("--timeout", type=_count, metavar="SECONDS", help="that a page may take (default: any)")
     _add_cluster_options(option)
 
 
@@ -217,15 +247,26 @@ def make_parser() -> argparse.ArgumentParser:
     option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
     _add_run_options(add(run, "run"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
-    add(serve, "serve")("--port", type=int, default=8000, help="0: any that is free")
+    add(serve, "serve")("--port", type=_at_most(65535), default=8000, help="0: any that is free")
     return parser
+
+
+def _leave_quietly() -> int:
+    """Return the exit code after whoever read our output (head, less) went away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+    return 141  # a shell's for a process that a closed pipe ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 when work failed, 2 for a mistake in use."""
     args = make_parser().parse_args(argv)
     try:
-        return args.function(args)
+        with heed_signals():
+            code = args.function(args)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        return _leave_quietly()
     except USER_ERRORS as error:
         print(f"gahb: {error}", file=sys.stderr)
         return 2

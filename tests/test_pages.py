@@ -11,6 +11,7 @@ import torch
 from conftest import make_notebook
 
 from gahb_core import images
+from gahb_core.files import write_if_changed, write_safely
 from gahb_core.pages import (
     Page,
     Places,
@@ -29,11 +30,12 @@ from gahb_core.pages import (
     stage_book,
     submit_jobs,
 )
-from gahb_core.pages.book import _own_labels, make_server
+from gahb_core.pages.book import _own_labels
 from gahb_core.pages.execute import execute_page
-from gahb_core.pages.files import write_atomically, write_if_changed
 from gahb_core.pages.missing import make_note_page
-from gahb_core.pages.run import Outcome, is_current
+from gahb_core.pages.outcomes import Outcome
+from gahb_core.pages.serve import make_server
+from gahb_core.pages.stamp import is_current
 
 
 def statuses(outcomes):
@@ -98,7 +100,7 @@ def test_record_rejects_names(name):
 
 def test_results_are_read_back(project):
     path = Places(project).results("a_one")
-    write_atomically(path, json.dumps({"a.b": {"value": 2, "published": 3}}))
+    write_safely(path, json.dumps({"a.b": {"value": 2, "published": 3}}))
     row = Result("a_one", "a.b", 2, 3)
     assert load_results("a_one", root=project) == {"a.b": row}
     assert collect_results(root=project) == [row]
@@ -128,10 +130,12 @@ def test_pages_are_listed(project):
     assert select_pages([one, five], []) == [one, five]
 
 
-@pytest.mark.parametrize("name", ["b", "a_"])
-def test_select_pages_needs_one(project, name):
-    with pytest.raises(ValueError, match=f"page '{name}' must be one of: a_one, a_five"):
-        select_pages(load_pages(project), [name])
+def test_a_beginning_selects_all_that_match_and_a_whole_name_one(project):
+    add_page(project, "a_fiv", "1")
+    names = [[p.name for p in select_pages(load_pages(project), [n])] for n in ("a_", "a_fiv")]
+    assert names == [["a_one", "a_five", "a_fiv"], ["a_fiv"]]
+    with pytest.raises(ValueError, match="page 'b' must be one of: a_one, a_five, a_fiv"):
+        select_pages(load_pages(project), ["b"])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_pages_run_once_and_are_then_skipped(project):
     assert load_results("a_five", root=project)["a.twice"] == Result("a_five", "a.twice", 10, 3)
     assert "  a_one: started" in said
     left = {p.name for p in (places.build / "executed").iterdir()}
-    assert left == {f"a_{n}.{kind}" for n in ("one", "five") for kind in ("ipynb", "hash")}
+    assert left == {f"a_{n}.{kind}" for n in ("one", "five") for kind in ("ipynb", "hash", "json")}
 
     before = places.executed("a_one").stat().st_mtime_ns
     assert set(statuses(run_pages(places, [])).values()) == {"unchanged"}
@@ -214,7 +218,7 @@ def test_pages_run_once_and_are_then_skipped(project):
 def test_kernel_is_this_python_whatever_is_installed(project, tmp_path, monkeypatch):
     spec = tmp_path / "other" / "kernels" / "python3" / "kernel.json"
     argv = ["no-such-python", "{connection_file}"]
-    write_atomically(spec, json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
+    write_safely(spec, json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "other"))
     code = "import os, sys\nprint(sys.executable, os.getcwd(), os.environ['GAHB_RESULTS'])"
     add_page(project, "b", "# B", code)
@@ -230,7 +234,7 @@ def test_a_failure_stops_no_other_page(project):
     add_page(project, "bad", "# Bad", "1 / 0")
     add_page(project, "sum", "# Sum", "2", needs="{results: [bad, a_one]}")
     places = Places(project)
-    write_atomically(places.executed("bad"), "stale")
+    write_safely(places.executed("bad"), "stale")
     outcomes = run_pages(places, ["bad", "sum"])
     assert statuses(outcomes) == {"bad": "failed", "sum": "ok"}
     assert outcomes[0].detail == "cell 2: ZeroDivisionError: division by zero"
@@ -359,8 +363,8 @@ def test_slurm_needs_its_command(tmp_path, monkeypatch):
 
 def test_stage_holds_the_book_and_nothing_else(project):
     places = Places(project)
-    write_atomically(places.build / "stage" / "book" / "gone.md", "old")
-    write_atomically(project / "book" / "checkpoints" / "laptop" / "x.safetensors", "weights")
+    write_safely(places.build / "stage" / "book" / "gone.md", "old")
+    write_safely(project / "book" / "checkpoints" / "laptop" / "x.safetensors", "weights")
     stage = stage_book(places)
     names = {p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file()}
     assert names == {

@@ -6,17 +6,20 @@ Huang, Ramesh, Berg & Learned-Miller 2007; the crops are those of github.com/hro
 
 import io
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from gahb_core.files import writing
 from gahb_core.images.files import (
     MissingData,
     check_pixels,
     data_folder,
     download,
+    read_images,
     without_near_duplicates,
 )
 from gahb_core.images.resize import resize_area
@@ -54,8 +57,10 @@ def read_archive(archive: bytes) -> np.ndarray:
             for name in sorted(names):
                 pixels = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("L"))
                 crops.setdefault(pixels.tobytes(), pixels)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"archive must be a whole zip file: {error}") from error
+    except OSError as error:  # Pillow's, of a cut or foreign picture
+        raise ValueError(f"archive must hold pictures, and {name} is none: {error}") from error
     if not crops:
         raise ValueError("archive must hold SMILEs/**/*.jpg, and it holds none")
     return np.stack(list(crops.values()))
@@ -71,17 +76,14 @@ def fetch_faces(url: str = ARCHIVE) -> Path:
     path = data_folder() / FILE
     archive = download(url, f"try again, or bring {FILE} by hand to {path}")
     images = check_pixels(read_archive(archive), SHA256, url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, images=images)
-    part.replace(path)
+    with writing(path) as part:
+        np.savez_compressed(part, images=images)
     return path
 
 
 @cache
 def _load(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as file:
-        images = check_pixels(file["images"], SHA256, str(path))
+    images = read_images(path, SHA256, "delete it and run 'gahb fetch faces'")
     images = images[np.random.default_rng(2024).permutation(len(images))]
     blocks = images.reshape(-1, 16, 4, 16, 4).mean((2, 4))
     return images[without_near_duplicates(blocks, most=len(images))]

@@ -5,6 +5,8 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,24 @@ def check_pixels(images: np.ndarray, sha256: str, origin: str) -> np.ndarray:
             "the file is cut, changed or another one: delete it and fetch it again"
         )
     return images
+
+
+def read_images(path: Path, sha256: str, cure: str) -> np.ndarray:
+    """Return the checked uint8 images of an .npz file.
+
+    Raises:
+        ValueError: where the file is cut, changed or another one, naming it and the `cure`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return check_pixels(file["images"], sha256, str(path))
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (ValueError, OSError, TypeError, AttributeError) as error:  # a foreign file, no archive
+        if isinstance(error, OSError) and error.errno:
+            raise  # it cannot be read at all
+        reason = "no archive of images" if "allow_pickle" in str(error) else str(error)
+    raise ValueError(f"{path} is cut, changed or foreign ({reason}): {cure}")
 
 
 class Distinct:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gahb_core.images.files import check_pixels, without_near_duplicates
+from gahb_core.files import writing
+from gahb_core.images.files import read_images, without_near_duplicates
 
 EMBEDDED = Path(__file__).parents[1] / "data" / "fashion.npz"
 SHA256 = "0d2cfc68f2ada015970868171e2edb0ed468c51224e09344bf106c822891dc1e"
@@ -38,13 +39,12 @@ def make_embedded(folder: Path, target: Path = EMBEDDED) -> np.ndarray:
     images = np.concatenate([_read_idx(folder / name, sha) for name, sha in SOURCES.items()])
     images = images[np.random.default_rng(2024).permutation(len(images))]
     images = images[without_near_duplicates(images, most=22_000)]
-    target.parent.mkdir(exist_ok=True)
-    np.savez_compressed(target, images=images)
+    with writing(target) as part:
+        np.savez_compressed(part, images=images)
     return images
 
 
 @cache
 def load_embedded() -> np.ndarray:
     """Return the embedded images, uint8 (22000, 28, 28), checked against their SHA-256."""
-    with np.load(EMBEDDED, allow_pickle=False) as file:
-        return check_pixels(file["images"], SHA256, str(EMBEDDED))
+    return read_images(EMBEDDED, SHA256, "get this file of the book's repository again")

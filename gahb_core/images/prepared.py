@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gahb_core.files import lock, sweep, write_safely, writing
 from gahb_core.images.files import BLOCK, Distinct, MissingData, check_pixels, data_folder
 from gahb_core.images.pictures import centre_square
 from gahb_core.images.resize import resize_area
@@ -154,8 +155,11 @@ def _collect(source: Sequence[Image.Image], part: Path, size: int, say: Callable
                 break
             block = _examine(source, order, first, size)
             kept = distinct.add(block["thumbnail"], enough - num)
-            file.write(block[kept].tobytes())
-            file.flush()
+            try:
+                file.write(block[kept].tobytes())
+                file.flush()
+            except OSError as error:  # a full disk: what is whole of the part is gone on from
+                raise OSError(error.errno, error.strerror, str(part)) from error
             num += len(kept)
             if k % 10 == 9:
                 say(f"{first + len(block)} of {len(order)} examined, {num} of {enough} kept")
@@ -165,19 +169,18 @@ def _collect(source: Sequence[Image.Image], part: Path, size: int, say: Callable
 
 def _write(path: Path, rows: np.ndarray, made_from: dict) -> None:
     """Write the images and then their card, each whole or not at all."""
-    part = path.with_suffix(".part.npy")
     shape = (len(rows), *rows.dtype["pixels"].shape)
-    pixels = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-    for start in range(0, len(rows), BLOCK):
-        pixels[start : start + BLOCK] = rows["pixels"][start : start + BLOCK]
-    pixels.flush()
-    sha256 = hashlib.sha256(pixels.reshape(-1)).hexdigest()
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    digest = hashlib.sha256()
+    with writing(path) as part, part.open("wb") as file:  # no map: a full disk is an error, then
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), BLOCK):
+            block = rows["pixels"][start : start + BLOCK].tobytes()
+            digest.update(block)
+            file.write(block)
     examined = int(rows["position"][-1]) + 1
-    card = made_from | {"examined": examined, "kept": len(rows), "sha256": sha256}
-    part.replace(path)
-    part = path.with_suffix(".part.json")
-    part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    part.replace(path.with_suffix(".json"))
+    card = made_from | {"examined": examined, "kept": len(rows), "sha256": digest.hexdigest()}
+    write_safely(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
 
 
 def prepare(name: str, size: int = DEFAULT_SIZE, say: Callable = print) -> Path:
@@ -193,12 +196,21 @@ def prepare(name: str, size: int = DEFAULT_SIZE, say: Callable = print) -> Path:
 
     Raises:
         MissingData: where the pictures, or what reads them, are missing, with what to do.
+        Busy: while another process makes them.
         ValueError: where a file is cut or foreign, or pictures are too few or smaller than `size`.
     """
     path = _path(name, size)
     if _is_there(path):
         _load(path, name, size)
         return path
+    with lock(path.with_suffix(".lock"), f"the images of {name}"):
+        sweep(path.parent)
+        if not _is_there(path):
+            _prepare(path, name, size, say)
+    return path
+
+
+def _prepare(path: Path, name: str, size: int, say: Callable) -> None:
     source = open_source(name)
     made_from = {"dataset": name, "size": size, **SETTINGS}
     made_from |= {"pictures": len(source), "first_sha256": _hash_first(source)}
@@ -207,7 +219,6 @@ def prepare(name: str, size: int = DEFAULT_SIZE, say: Callable = print) -> Path:
     rows = _collect(source, part, size, lambda line: say(f"{name}: {line}"))
     _write(path, rows, made_from)
     part.unlink()
-    return path
 
 
 def _hash_first(source: Sequence[Image.Image]) -> str:

@@ -1,8 +1,6 @@
 """The book: executed pages and prose side by side, made into HTML, and served on this machine."""
 
-import functools
 import hashlib
-import http.server
 import json
 import re
 import shutil
@@ -12,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gahb_core.pages.files import hash_files, write_atomically, write_if_changed
+from gahb_core.files import hash_files, write_if_changed, write_safely
+from gahb_core.pages.listing import load_pages
 from gahb_core.pages.missing import make_note_page
-from gahb_core.pages.spec import Page, Places, library_files, load_pages
+from gahb_core.pages.notebooks import parse_notebook
+from gahb_core.pages.spec import Page, Places
+from gahb_core.pages.stamp import is_whole
 
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
@@ -51,13 +52,24 @@ def _own_labels(content: dict[str, Any], page: Page) -> dict[str, Any]:
 
 
 def _read_page(page: Page, places: Places) -> bytes:
-    """Return the staged notebook of a page: the executed one, or a note that there is none."""
+    """Return the staged notebook of a page: the executed one, or a note that there is none.
+
+    Raises:
+        ValueError: where the executed notebook is damaged, with what makes it anew.
+    """
     executed = places.executed(page.name)
     if executed.is_file():
-        text = executed.read_bytes()
+        text, origin = executed.read_bytes(), executed
     else:
         text = make_note_page(page.notebook, f"It has no results yet: run `gahb run {page.name}`.")
-    content = _own_labels(_tidy_notebook(json.loads(text), page), page)
+        origin = page.notebook
+    try:
+        content = parse_notebook(text, origin)
+        if not is_whole(page, places):
+            raise ValueError(f"{executed} must be as `gahb run` left it, and was changed")
+    except ValueError as error:
+        raise ValueError(f"{error}; `gahb run --force {page.name}` makes it anew") from error
+    content = _own_labels(_tidy_notebook(content, page), page)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
@@ -86,6 +98,12 @@ def stage_book(places: Places) -> Path:
         if path.is_file() and path not in wanted and path not in pages:
             path.unlink()
     return stage
+
+
+def library_files(root: Path) -> list[Path]:
+    """Return the files of the library, from which the API pages are made."""
+    files = (root / "gahb_core").rglob("*")
+    return [p for p in files if p.is_file() and "__pycache__" not in p.parts]
 
 
 def _hash_book(stage: Path, root: Path) -> str:
@@ -119,32 +137,5 @@ def build_book(places: Places, force: bool = False) -> Path:
         raise RuntimeError(
             "the book has warnings or errors, listed above: mend them and build again"
         )
-    write_atomically(stamp, made_from + "\n")
+    write_safely(stamp, made_from + "\n")
     return index
-
-
-def make_server(html: Path, port: int) -> http.server.ThreadingHTTPServer:
-    """Return a server of the folder `html` on 127.0.0.1 (port 0: any free one), not yet running."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(html))
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-
-
-def serve_book(places: Places, port: int) -> None:
-    """Serve the built book on this machine alone, until Ctrl-C.
-
-    Raises:
-        ValueError: when the book has not been built, or the port is taken.
-    """
-    html = places.html
-    if not (html / "index.html").is_file():
-        raise ValueError("the book has not been built yet: run `make book`, or `gahb build`")
-    try:
-        server = make_server(html, port)
-    except OSError as error:
-        raise ValueError(f"port {port} cannot be used ({error.strerror}): choose --port") from error
-    with server:
-        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()

@@ -5,159 +5,183 @@ belongs to a whole process.
 """
 
 import argparse
-import ast
+import contextlib
 import json
 import logging
-import os
+import re
+import signal
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from gahb_core.pages.files import write_atomically
-from gahb_core.pages.records import VARIABLE
-from gahb_core.pages.spec import Page, Places, fingerprint, load_pages, select_pages
+from gahb_core.files import Busy, lock, make_part, sweep, write_safely
+from gahb_core.pages.jobs import heed_signals
+from gahb_core.pages.kernel import kernel_folder, make_engine, set_environment
+from gahb_core.pages.listing import load_pages
+from gahb_core.pages.notebooks import choose_parameters, read_notebook
+from gahb_core.pages.outcomes import accounted
+from gahb_core.pages.spec import Page, Places, select_pages
+from gahb_core.pages.stamp import fingerprint, is_current, write_stamp
 
-
-def _make_manager(folder: Path) -> type:
-    """Return the class of a kernel manager: this very Python, reached without network ports."""
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    class PageKernelManager(AsyncKernelManager):
-        """Starts `sys.executable`, whatever kernel called python3 the user has installed."""
-
-        def __init__(self, **kwargs: Any) -> None:
-            # sockets in files: pages that start together cannot take each other's port
-            sockets = {} if sys.platform == "win32" else {"transport": "ipc"}
-            specs = KernelSpecManager(kernel_dirs=[])  # none but the native one
-            name = str(folder / "k.json")  # short: the path of a socket has at most 104 bytes
-            super().__init__(
-                **{**kwargs, "kernel_spec_manager": specs, "connection_file": name, **sockets}
-            )
-
-    return PageKernelManager
+BUSY = 75  # exit code: another process makes the page; sysexits.h calls it EX_TEMPFAIL
 
 
-def _make_engine(folder: Path) -> type:
-    """Return papermill's engine with that kernel, printing each cell as it starts."""
-    from papermill.engines import NBClientEngine
-
-    class PageEngine(NBClientEngine):
-        """Runs the cells and says which one runs."""
-
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
-            """Return the executed notebook."""
-            started, total = nb_man.cell_start, len(nb_man.nb.cells)
-
-            def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                print(f"cell {cell_index + 1}/{total}", flush=True)
-                started(cell, cell_index, **more)
-
-            nb_man.cell_start = cell_start
-            manager = _make_manager(folder)
-            return super().execute_managed_notebook(
-                nb_man, kernel_name, kernel_manager_class=manager, **kwargs
-            )
-
-    return PageEngine
+class PageError(RuntimeError):
+    """A page that failed; the message is its reason in one line."""
 
 
-def _set_environment(folder: Path, results: Path) -> None:
-    """Set what the kernel inherits: where to record, and none of the user's IPython profile."""
-    os.environ[VARIABLE] = str(results)
-    os.environ["GAHB_PAGE"] = "1"  # live figures say that they need a kernel, bars leave one line
-    os.environ["IPYTHONDIR"] = str(folder / "ipython")
-    os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
-    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+class PageTimeout(KeyboardInterrupt):
+    """A page that took too long; like Ctrl-C, for nothing may swallow it."""
 
 
-def _choose_parameters(page: Page, profile: str) -> dict[str, Any]:
-    """Return the page's parameters, and the profile where the notebook takes one.
+@contextlib.contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise PageTimeout in the block when it takes longer."""
+    if seconds is None:
+        yield
+        return
+    if not hasattr(signal, "setitimer"):
+        raise ValueError("--timeout needs a system with timers of processes, as Linux and macOS")
 
-    Raises:
-        ValueError: for a parameter that the cell tagged "parameters" does not set.
-    """
-    cells = json.loads(page.notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    code = "\n".join("".join(cell["source"]) for cell in tagged)
-    takes = {
-        target.id
-        for node in ast.parse(code).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    unknown = sorted(set(page.parameters) - takes)
-    if unknown:
-        raise ValueError(
-            f"parameters of page {page.name} must be of {sorted(takes)}, not {unknown}"
-        )
-    return {**({"profile": profile} if "profile" in takes else {}), **page.parameters}
+    def stop(*_: object) -> None:
+        raise PageTimeout(f"more than {seconds:g} s (--timeout)")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _execute(page: Page, places: Places, part: Path, results: Path) -> None:
-    """Execute `page` into `part` and `results`; papermill's error carries the failing cell."""
+def _say(error: BaseException, at: list[int], target: Path) -> str:
+    """Return "cell N: Type: first line" of what ended a page, in plain characters."""
+    from papermill.exceptions import PapermillExecutionError
+
+    kind, text = type(error).__name__, str(error)
+    if isinstance(error, PapermillExecutionError):
+        kind, text = error.ename, error.evalue
+    elif isinstance(error, PageError):
+        return text
+    elif isinstance(error, OSError) and error.filename is None and error.errno:
+        text = f"{error.strerror}: {target}"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if kind == "DeadKernelError":
+        first = "the kernel died (killed, or out of memory)"
+    return ": ".join([*(f"cell {n}" for n in at), kind, *([first] if first else [])])
+
+
+def _execute(page: Page, places: Places, part: Path, results: Path, at: list[int]) -> None:
+    """Execute `page` into `part` and `results`; `at` tells the cell that ran last."""
     import papermill
     from papermill.engines import papermill_engines
 
     # it warns of parameters that its own parser cannot read; ours has checked them
     logging.getLogger("papermill.translators").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="gahb-") as name:
-        _set_environment(Path(name), results)
-        papermill_engines.register("gahb", _make_engine(Path(name)))
+    parameters = choose_parameters(page, places.profile)
+    with kernel_folder() as folder:
+        set_environment(folder, results)
+        papermill_engines.register("gahb", make_engine(folder, part, at))
         papermill.execute_notebook(
-            page.notebook, part, parameters=_choose_parameters(page, places.profile),
+            page.notebook, part, parameters=parameters,
             engine_name="gahb", kernel_name="python3", language="python",
             cwd=page.notebook.parent, progress_bar=False, request_save_on_cell_execute=False,
         )  # fmt: skip
+    _check_executed(page, part, results)
 
 
-def execute_page(page: Page, places: Places) -> None:
-    """Execute `page` and put its notebook, figures and fingerprint in place, or none of them.
+def _check_executed(page: Page, part: Path, results: Path) -> None:
+    """Refuse a page that ended early, or did not record what it promises."""
+    cells = read_notebook(part)["cells"]
+    for number, cell in enumerate(cells, 1):
+        if any(output["output_type"] == "error" for output in cell.get("outputs", ())):
+            raise PageError(f"cell {number}: it ended the page")  # as exit() does
+    missing = sorted(set(page.records) - set(json.loads(results.read_text(encoding="utf-8"))))
+    if missing:
+        some = ", ".join(missing[:3]) + (", …" if missing[3:] else "")
+        raise PageError(f"it did not record {len(missing)} of its figures: {some}")
+
+
+def _keep_failed(page: Page, places: Places, part: Path, error: BaseException) -> None:
+    """Keep the notebook as far as it went; what no longer holds goes, unless it was broken off."""
+    if part.is_file() and not isinstance(error, OSError):  # of a full disk nothing is kept
+        part.replace(places.failed(page.name))
+    if isinstance(error, Exception):
+        for stale in (places.executed, places.results, places.stamp):
+            stale(page.name).unlink(missing_ok=True)
+
+
+def _make(page: Page, places: Places, timeout: float | None) -> None:
+    executed, results = places.executed(page.name), places.results(page.name)
+    part, part_results = make_part(executed), make_part(results)
+    for folder in {part.parent, part_results.parent}:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+    places.failed(page.name).unlink(missing_ok=True)
+    at: list[int] = []
+    with accounted(page, places) as reasons:
+        try:
+            made_from = fingerprint(page, places)  # before it: a file changed meanwhile is noticed
+            write_safely(part_results, "{}\n")
+            with _time_limit(timeout):
+                _execute(page, places, part, part_results, at)
+            part_results.replace(results)
+            part.replace(executed)
+            write_stamp(page, places, made_from)
+        except BaseException as error:
+            _keep_failed(page, places, part, error)
+            if not isinstance(error, Exception | PageTimeout):
+                raise
+            reasons.append(_say(error, at, executed))
+            raise PageError(reasons[0]) from error
+        finally:
+            for left in (part, part_results):
+                left.unlink(missing_ok=True)
+
+
+def execute_page(
+    page: Page, places: Places, timeout: float | None = None, force: bool = True
+) -> None:
+    """Execute `page` and put its notebook, figures and stamp in place, or none of them.
+
+    Where it is broken off (Ctrl-C, TERM, the time limit), what was there before stays.
+
+    Args:
+        page: what to execute.
+        places: where its files go.
+        timeout: seconds that it may take; None: any.
+        force: also when it is current by the time that its lock is had.
 
     Raises:
-        papermill.PapermillExecutionError: when a cell fails; the notebook as far as it went is
+        Busy: while another process makes the page.
+        PageError: when it fails, "cell N: Type: first line"; the notebook as far as it went is
             then `places.failed(page.name)`.
-        ValueError: for a parameter that the notebook does not have.
     """
-    executed, results = places.executed(page.name), places.results(page.name)
-    part = executed.with_name(f".{page.name}.part.ipynb")
-    part_results = results.with_name(f".{page.name}.part.json")
-    executed.parent.mkdir(parents=True, exist_ok=True)
-    for stale in (part, part_results, places.stamp(page.name), places.failed(page.name)):
-        stale.unlink(missing_ok=True)
-    made_from = fingerprint(page, places)  # before the run: a file changed meanwhile is noticed
-    write_atomically(part_results, "{}\n")
-    try:
-        _execute(page, places, part, part_results)
-    except BaseException:
-        if part.is_file():
-            os.replace(part, places.failed(page.name))
-        for stale in (executed, results, part_results):  # they show what no longer holds
-            stale.unlink(missing_ok=True)
-        raise
-    os.replace(part_results, results)
-    os.replace(part, executed)
-    write_atomically(places.stamp(page.name), made_from + "\n")
+    with lock(places.lock(page.name), f"page {page.name}"):
+        if force or not is_current(page, places):
+            _make(page, places, timeout)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Execute the page named on the command line; return 0, or 1 after saying what failed."""
-    from papermill.exceptions import PapermillExecutionError
-
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("page")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--timeout", type=float)
+    parser.add_argument("--force", action="store_true")
     args = parser.parse_args(argv)
-    (page,) = select_pages(load_pages(args.root), [args.page])
     try:
-        execute_page(page, Places(args.root, args.profile))
-    except PapermillExecutionError as error:
-        print(f"cell {error.cell_index + 1}: {error.ename}: {error.evalue}", flush=True)
-        return 1
+        with heed_signals():
+            (page,) = select_pages(load_pages(args.root), [args.page])
+            execute_page(page, Places(args.root, args.profile), args.timeout, args.force)
+    except (Busy, PageError, ValueError) as error:
+        print(error, flush=True)
+        return BUSY if isinstance(error, Busy) else 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

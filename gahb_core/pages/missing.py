@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from gahb_core.pages.spec import Page, Places, checkpoint_files
+from gahb_core.pages.notebooks import read_notebook
+from gahb_core.pages.spec import Page, Places
+from gahb_core.pages.stamp import checkpoint_files
 
 
 def find_missing(page: Page, places: Places) -> str | None:
@@ -53,7 +55,7 @@ def _say_how_to_train(name: str, profile: str) -> str:
 
 def make_note_page(notebook: Path, reason: str) -> bytes:
     """Return the notebook, without outputs and with `reason` as a note below its title."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
+    content = read_notebook(notebook)
     for cell in content["cells"]:
         if cell["cell_type"] == "code":
             cell.update(outputs=[], execution_count=None)

@@ -1,35 +1,23 @@
 """Running the pages: what is done and unchanged is skipped, and no failure stops the others."""
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from gahb_core.pages.execute import execute_page
-from gahb_core.pages.files import write_if_changed
+from gahb_core.files import Busy, lock, sweep, write_if_changed
+from gahb_core.pages.execute import BUSY, execute_page
 from gahb_core.pages.jobs import run_processes, share_cores, submit_jobs
+from gahb_core.pages.listing import load_pages
 from gahb_core.pages.missing import find_missing, make_note_page
-from gahb_core.pages.spec import Page, Places, fingerprint, load_pages, select_pages
+from gahb_core.pages.outcomes import Outcome, longest_first, read_outcome, write_outcome, write_run
+from gahb_core.pages.spec import Page, Places, select_pages
+from gahb_core.pages.stamp import is_current
 
 HEARTBEAT = 10.0  # seconds between two lines about a page that is running
-
-
-class Outcome(NamedTuple):
-    """What became of a page: `status` is "ok", "unchanged", "failed" or "not run"; `detail` why."""
-
-    page: str
-    status: str
-    seconds: float = 0.0
-    detail: str = ""
-
-
-def is_current(page: Page, places: Places) -> bool:
-    """Return whether the page was executed from exactly what is there now."""
-    stamp = places.stamp(page.name)
-    if not (stamp.is_file() and places.executed(page.name).is_file()):
-        return False
-    return stamp.read_text(encoding="utf-8").strip() == fingerprint(page, places)
 
 
 def default_jobs() -> int:
@@ -37,56 +25,83 @@ def default_jobs() -> int:
     return max(1, min(2, os.cpu_count() or 1))
 
 
+def _find_outcome(name: str, places: Places, since: float, code: int, said: str) -> Outcome:
+    """Return what became of a page whose process ended with `code`, its last line being `said`."""
+    path, seconds = places.outcome(name), time.time() - since
+    outcome = read_outcome(name, places)
+    fresh = outcome is not None and path.stat().st_mtime >= since - 1
+    if code == 0:  # where not fresh, another process made it meanwhile
+        return outcome or Outcome(name, "ok", seconds)
+    if code == BUSY:
+        return Outcome(name, "failed", seconds, said)
+    if fresh and outcome.status == "failed":
+        return outcome
+    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return Outcome(name, "failed", seconds, f"its process ended by {ended}, after: {said}")
+
+
 def _run_here(
-    pages: list[Page], places: Places, num_jobs: int, say: Callable[[str], None]
+    pages: list[Page], places: Places, num_jobs: int, options: list[str], say: Callable
 ) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed in processes of its own."""
     command = [sys.executable, "-m", "gahb_core.pages.execute", "--root", str(places.root)]
-    command += ["--profile", places.profile]
+    command += ["--profile", places.profile, *options]
     began: dict[str, float] = {}
     spoke: dict[str, float] = {}
     last: dict[str, str] = {}
     commands = {page.name: [*command, page.name] for page in pages}
     for event in run_processes(commands, num_jobs, share_cores(num_jobs)):
-        now = time.monotonic()
+        name, now = event.name, time.time()
         if event.kind == "start":
-            began[event.name] = spoke[event.name] = now
-            say(f"  {event.name}: started")
+            began[name] = spoke[name] = now
+            say(f"  {name}: started")
         elif event.kind == "line":
-            last[event.name] = event.text
-            if now - spoke[event.name] > HEARTBEAT:
-                spoke[event.name] = now
-                say(f"  {event.name}: {event.text}")
+            last[name] = event.text
+            if now - spoke[name] > HEARTBEAT:
+                spoke[name] = now
+                say(f"  {name}: {event.text}")
         else:
-            status, detail = ("ok", "") if event.code == 0 else ("failed", last.get(event.name, ""))
-            yield Outcome(event.name, status, now - began[event.name], detail)
+            yield _find_outcome(name, places, began[name], event.code, last.get(name, "nothing"))
 
 
 def _run_cluster(
-    pages: list[Page], places: Places, cluster: str, options: dict
+    pages: list[Page], places: Places, cluster: str, timeout: float | None, options: dict
 ) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed as one job of an array."""
-    arguments = [(page, places) for page in pages]
+    arguments = [(page, places, timeout) for page in pages]
+    began = time.time()
     jobs = submit_jobs(execute_page, arguments, places.build / "jobs", cluster, **options)
     for page, job in zip(pages, jobs, strict=True):
-        began, error = time.monotonic(), job.exception()
-        status, detail = ("ok", "") if error is None else ("failed", str(error).splitlines()[-1])
-        yield Outcome(page.name, status, time.monotonic() - began, detail)
+        error = job.exception()
+        lines = str(error).splitlines() or [type(error).__name__]
+        yield _find_outcome(page.name, places, began, 0 if error is None else 1, lines[-1])
+
+
+def _note_missing(page: Page, places: Places, missing: str) -> Outcome:
+    """Put a note in the place of a page that cannot run here, unless another process makes it."""
+    outcome = Outcome(page.name, "not run", detail=missing)
+    with contextlib.suppress(Busy), lock(places.lock(page.name), f"page {page.name}", patience=0):
+        places.stamp(page.name).unlink(missing_ok=True)
+        places.results(page.name).unlink(missing_ok=True)
+        write_if_changed(places.executed(page.name), make_note_page(page.notebook, missing))
+        write_outcome(outcome, places)
+    return outcome
 
 
 def _sort_out(pages: list[Page], places: Places, force: bool) -> tuple[list[Outcome], list[Page]]:
     """Return the outcomes already known, and the pages to execute."""
     known, todo = [], []
     for page in pages:
-        if not force and is_current(page, places):
-            known.append(Outcome(page.name, "unchanged"))
-        elif missing := find_missing(page, places):
-            places.stamp(page.name).unlink(missing_ok=True)
-            places.results(page.name).unlink(missing_ok=True)
-            write_if_changed(places.executed(page.name), make_note_page(page.notebook, missing))
-            known.append(Outcome(page.name, "not run", detail=missing))
-        else:
-            todo.append(page)
+        try:
+            if not force and is_current(page, places):
+                last = read_outcome(page.name, places) or Outcome(page.name, "ok")
+                known.append(last._replace(status="unchanged", detail=""))
+            elif missing := find_missing(page, places):
+                known.append(_note_missing(page, places, missing))
+            else:
+                todo.append(page)
+        except ValueError as error:  # a damaged notebook
+            known.append(Outcome(page.name, "failed", detail=str(error)))
     return known, todo
 
 
@@ -97,51 +112,44 @@ def run_pages(
     force: bool = False,
     executor: str = "local",
     say: Callable[[str], None] = print,
+    timeout: float | None = None,
     **options: Any,
 ) -> list[Outcome]:
     """Return the outcome of every page called `names` (all when empty), in the order of the book.
 
-    Pages that read the figures of others run after them. A page whose data or checkpoint is
-    missing is kept unexecuted, with a note that says what brings it.
+    Pages that read the figures of others run after them, and of the rest first those that took
+    longest the last time. A page whose data or checkpoint is missing is kept unexecuted, with a
+    note that says what brings it. `run.json` of the results has what became of all.
 
     Args:
         places: the project and the profile.
-        names: names or unique beginnings of names.
+        names: names or beginnings of names.
         num_jobs: how many at once; None: 2, or 1 on a single core.
         force: run what is unchanged as well.
         executor: "local", or "slurm" for a job array (submitit's "debug" in tests).
         say: called with each line of progress.
+        timeout: seconds that a page may take; None: any.
         options: of the cluster's jobs, see `submit_jobs`.
     """
-    pages = select_pages(load_pages(places.root), names)
+    every = load_pages(places.root)
+    pages = select_pages(every, names)
     outcomes: dict[str, Outcome] = {}
+    for folder in ("executed", "results"):
+        sweep(places.build / folder)
+    more = ["--force"] * force + ([] if timeout is None else ["--timeout", str(timeout)])
     for group in ([p for p in pages if not p.results], [p for p in pages if p.results]):
         known, todo = _sort_out(group, places, force)
         outcomes.update((o.page, o) for o in known)
         if not todo:
             continue
+        todo = longest_first(todo, places)
         say(f"running {len(todo)} pages: {', '.join(p.name for p in todo)}")
         if executor == "local":
-            done = _run_here(todo, places, num_jobs or default_jobs(), say)
+            done = _run_here(todo, places, num_jobs or default_jobs(), more, say)
         else:
-            done = _run_cluster(todo, places, executor, options)
+            done = _run_cluster(todo, places, executor, timeout, options)
         for outcome in done:
             outcomes[outcome.page] = outcome
             say(f"  {outcome.page}: {outcome.status} ({outcome.seconds:.0f} s) {outcome.detail}")
+            write_run(every, places)
     return [outcomes[page.name] for page in pages]
-
-
-def format_report(outcomes: list[Outcome], places: Places) -> str:
-    """Return a table of the outcomes, and for what failed or was not run, what to do."""
-    width = max([len(o.page) for o in outcomes], default=4)
-    lines = [f"{o.page:{width}}  {o.status:9}  {o.seconds:5.0f} s" for o in outcomes]
-    for o in outcomes:
-        if o.status == "not run":
-            lines.append(f"{o.page} was not run: {o.detail}")
-        elif o.status == "failed":
-            where = places.failed(o.page)
-            seen = f"see {where}, mend it, then " if where.is_file() else ""
-            lines.append(f"{o.page} failed: {o.detail}; {seen}`gahb run {o.page}`")
-    kinds = ("ok", "unchanged", "not run", "failed")
-    counts = [f"{sum(o.status == kind for o in outcomes)} {kind}" for kind in kinds]
-    return "\n".join([*lines, "pages: " + ", ".join(counts)])

@@ -1,5 +1,6 @@
 """Training: one resumable loop of least squares, a generator that yields its progress."""
 
+from gahb_core.files import write_safely
 from gahb_core.training.loop import (
     Progress,
     batch_indices,
@@ -8,7 +9,6 @@ from gahb_core.training.loop import (
     learning_rate,
     make_batch,
     train,
-    write_safely,
 )
 from gahb_core.training.optimizers import MuonAdam, make_optimizer
 

@@ -5,10 +5,7 @@ depends on σ alone. Nothing random is carried from step to step: indices, noise
 come from generators made of (seed, t), so that a resumed run equals an unbroken one bit for bit.
 """
 
-import io
 import math
-import os
-import pickle
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -24,6 +21,7 @@ from gahb_core.networks import BiasFreeNorm
 from gahb_core.noise import make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.optimizers import make_optimizer
+from gahb_core.training.state import FIELDS, read_state, write_state
 
 
 class Progress(NamedTuple):
@@ -130,25 +128,6 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
     net.eval()
 
 
-def write_safely(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: beside its place, onto the disk, then into its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _read_state(path: Path) -> dict:
-    try:
-        data = torch.load(path, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"state {path} is cut or foreign; delete it to start anew") from error
-    return data if isinstance(data, dict) else {}
-
-
 class _State:
     """All that a step changes, and its file."""
 
@@ -162,23 +141,21 @@ class _State:
         self.losses = torch.zeros(100)
 
     def save(self, path: Path) -> None:
-        names = ("step", "seconds", "curve", "mean", "losses")
-        data = {n: getattr(self, n) for n in names} | {"recipe": fingerprint(self.recipe)}
+        data = {n: getattr(self, n) for n in FIELDS}
         data |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        content = io.BytesIO()
-        torch.save(data, content)
-        write_safely(path, content.getvalue())
+        write_state(path, data, fingerprint(self.recipe))
 
     def load(self, path: Path) -> None:
-        data = _read_state(path)
-        if data.get("recipe") != fingerprint(self.recipe):
+        data = read_state(path, self.recipe)
+        try:
+            self.net.load_state_dict(data["net"])
+            self.optimizer.load_state_dict(data["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(
-                f"state {path} is of another recipe than {self.recipe.name!r}; "
-                "delete it to start anew"
-            )
-        self.net.load_state_dict(data["net"])
-        self.optimizer.load_state_dict(data["optimizer"])
-        for name in ("step", "seconds", "curve", "mean", "losses"):
+                f"state {path} must fit the network of {self.recipe.name!r}; "
+                f"delete it to start anew ({str(error).splitlines()[0]})"
+            ) from error
+        for name in FIELDS:
             setattr(self, name, data[name])
 
     def update_mean(self) -> None:
@@ -253,7 +230,7 @@ def train(
 
 
 def _progress(state: _State, done: bool = False) -> Progress:
-    loss = float(state.losses.mean())
+    loss = float(state.losses[: max(state.step, 1)].mean())  # fewer than a hundred, at first
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"the loss of {state.recipe.name!r} is {loss} at step {state.step}: "

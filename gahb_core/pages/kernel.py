@@ -1,0 +1,113 @@
+"""The kernel of a page: this very Python, reached without network ports, in a folder of its own."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gahb_core.files import make_owner, sweep
+from gahb_core.pages.records import VARIABLE
+
+MOST_SOCKET = 103  # bytes of a socket's path, the least that systems allow
+SOCKET = "k-ipc-1"
+IOPUB_SECONDS = 120  # a kernel on a busy machine may be silent for long before it prints
+
+
+def _choose_base() -> Path:
+    """Return a folder for temporary files whose path is short enough for a socket.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    own = f"gahb-{make_owner()}_12345678"
+    bases = [Path(tempfile.gettempdir()), *map(Path, (["/tmp"] if os.name == "posix" else []))]
+    for base in bases:
+        fits = len(os.fsencode(base / own / SOCKET)) <= MOST_SOCKET
+        if (fits or os.name != "posix") and os.access(base, os.W_OK):
+            return base
+    most = MOST_SOCKET - len(os.fsencode(Path(own) / SOCKET)) - 1
+    raise ValueError(
+        f"TMPDIR must be a writable folder whose path has at most {most} bytes, so that the "
+        f"kernel's sockets can be made in it, not {bases[0]}"
+    )
+
+
+@contextlib.contextmanager
+def kernel_folder() -> Iterator[Path]:
+    """Yield a folder for a kernel's files, and remove it; those that dead processes left go too."""
+    base = _choose_base()
+    sweep(base)
+    with tempfile.TemporaryDirectory(prefix=f"gahb-{make_owner()}_", dir=base) as name:
+        yield Path(name)
+
+
+def set_environment(folder: Path, results: Path) -> None:
+    """Set what the kernel inherits: where to record, and none of the user's IPython profile."""
+    os.environ[VARIABLE] = str(results)
+    os.environ["GAHB_PAGE"] = "1"  # live figures say that they need a kernel, bars leave one line
+    os.environ["IPYTHONDIR"] = str(folder / "ipython")
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
+    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+
+
+def _make_manager(folder: Path) -> type:
+    """Return the class of a kernel manager: this very Python, reached without network ports."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    class PageKernelManager(AsyncKernelManager):
+        """Starts `sys.executable`, whatever kernel called python3 the user has installed."""
+
+        def __init__(self, **kwargs: Any) -> None:
+            # sockets in files: pages that start together cannot take each other's port
+            sockets = {} if sys.platform == "win32" else {"transport": "ipc"}
+            specs = KernelSpecManager(kernel_dirs=[])  # none but the native one
+            name = str(folder / "k.json")
+            super().__init__(
+                **{**kwargs, "kernel_spec_manager": specs, "connection_file": name, **sockets}
+            )
+
+    return PageKernelManager
+
+
+def make_engine(folder: Path, part: Path, at: list[int]) -> type:
+    """Return papermill's engine with that kernel.
+
+    It prints each cell as it starts and keeps its number, counted in the notebook as written, in
+    `at`; whatever happens, `part` is left with the notebook as far as it went.
+    """
+    import nbformat
+    from papermill.engines import NBClientEngine
+
+    def number(cells: list, index: int) -> int:
+        tags = [cell.metadata.get("tags", []) for cell in cells[: index + 1]]
+        return sum("injected-parameters" not in tag for tag in tags)
+
+    class PageEngine(NBClientEngine):
+        """Runs the cells and says which one runs."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+            """Return the executed notebook."""
+            started, cells = nb_man.cell_start, nb_man.nb.cells
+
+            def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                at[:] = [number(cells, cell_index)]
+                print(f"cell {at[0]}/{number(cells, len(cells) - 1)}", flush=True)
+                started(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            try:
+                return super().execute_managed_notebook(
+                    nb_man, kernel_name, kernel_manager_class=_make_manager(folder),
+                    iopub_timeout=IOPUB_SECONDS, **kwargs,
+                )  # fmt: skip
+            except BaseException:
+                with contextlib.suppress(OSError):  # of a full disk, which is said elsewhere
+                    nbformat.write(nb_man.nb, part)
+                raise
+
+    return PageEngine
