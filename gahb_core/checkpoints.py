@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import gahb_core
 from gahb_core import training
 from gahb_core.authors import SHA256, load_authors
-from gahb_core.denoisers import Residual, residual_denoiser
+from gahb_core.denoisers import Residual, residual_denoiser, told_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.multiscale import Conditional, MultiScale, conditional_denoiser
@@ -126,7 +126,8 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
 
 def _denoiser(net: UNet | BFCNN) -> _Blind:
     if isinstance(net, UNet):
-        return residual_denoiser(net)
+        told = net.encoder[0][0].in_channels > 1
+        return told_denoiser(net) if told else residual_denoiser(net)
     # only networks of details take more bands than they give: the low band that they are told
     told = net.conv_layers[0].in_channels > net.conv_layers[-1].out_channels
     return conditional_denoiser(net) if told else residual_denoiser(net)
@@ -135,6 +136,7 @@ def _denoiser(net: UNet | BFCNN) -> _Blind:
 def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> _Blind:
     """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`.
 
+    One that is told σ is f(y, sigma), a `denoisers.Told`, and not blind.
     A network of details, told the low band, is f(y, sigma=None, given), a `multiscale.Conditional`.
 
     Args:

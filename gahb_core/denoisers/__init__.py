@@ -11,10 +11,13 @@ from gahb_core.denoisers.contours import (
 from gahb_core.denoisers.contract import (
     Denoiser,
     Residual,
+    Told,
     blind_sigma,
     needed_sigma,
     residual_denoiser,
     score,
+    told_denoiser,
+    with_sigma,
 )
 from gahb_core.denoisers.disks import Disks, disk_denoiser, refine_disks
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
@@ -59,6 +62,7 @@ __all__ = [
     "Regions",
     "Residual",
     "Sinusoids",
+    "Told",
     "blind_sigma",
     "contour_denoiser",
     "contour_tangents",
@@ -87,6 +91,8 @@ __all__ = [
     "score",
     "sinusoid_denoiser",
     "sure_threshold",
+    "told_denoiser",
     "universal_factor",
     "wiener_factors",
+    "with_sigma",
 ]
