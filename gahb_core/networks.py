@@ -111,10 +111,15 @@ class UNet(nn.Module):
         num_blocks: encoder blocks; the image sizes of the paper, 20, 40, 80, 160, use 1, 2, 3, 4.
         base: channels at full resolution, doubled at each block.
         channels: the widths of all num_blocks + 1 scales, in place of `base` and doubling.
+        channels_in: 1, or 2 for one that is told σ, as a constant channel beside y.
     """
 
     def __init__(
-        self, num_blocks: int = 3, base: int = 64, channels: Sequence[int] | None = None
+        self,
+        num_blocks: int = 3,
+        base: int = 64,
+        channels: Sequence[int] | None = None,
+        channels_in: int = 1,
     ) -> None:
         super().__init__()
         if num_blocks < 1:
@@ -128,7 +133,7 @@ class UNet(nn.Module):
         self.upsample = nn.ModuleList()
         self.decoder = nn.ModuleList()
         for b in range(num_blocks):
-            first = [1 if b == 0 else widths[b - 1], widths[b], widths[b]]
+            first = [channels_in if b == 0 else widths[b - 1], widths[b], widths[b]]
             self.encoder.append(_conv_block(first, norm_first=b > 0))
         self.mid_block = _conv_block([widths[-2], widths[-1], widths[-1]])
         for b in range(num_blocks):  # by scale, as in the authors' state dicts; run in reverse

@@ -27,6 +27,7 @@ class Recipe:
         channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
         num_layers: BF-CNN: convolutions.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
+        told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers').
         batch_size, num_steps: images a step, and steps.
@@ -53,6 +54,7 @@ class Recipe:
     num_layers: int = 21
     spatial_layers: tuple[int, ...] | None = None
     skip: bool = False
+    told_sigma: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
     batch_size: int = 32
@@ -84,8 +86,12 @@ def make_network(recipe: Recipe) -> UNet | BFCNN:
         raise ValueError("architecture must be 'bfcnn' for details, not 'unet'")
     if recipe.skip and recipe.architecture == "unet":
         raise ValueError("skip must be False for a 'unet', not True")
+    if recipe.told_sigma and recipe.architecture != "unet":
+        raise ValueError(f"told_sigma must be False for a {recipe.architecture!r}, not True")
     if recipe.architecture == "unet":
-        net = UNet(len(recipe.channels) - 1, channels=recipe.channels)
+        net = UNet(
+            len(recipe.channels) - 1, channels=recipe.channels, channels_in=1 + recipe.told_sigma
+        )
     elif recipe.architecture == "bfcnn":
         ends = (4, 3) if told else (1, 1)
         net = BFCNN(
@@ -102,7 +108,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip"):
+    for name in ("level", "bands", "skip", "told_sigma"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
@@ -177,6 +183,8 @@ def _laptop() -> dict[str, Recipe]:
     faces = Recipe("", "faces", num=6_000, expected=reached)
     table = _by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
     table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
+    told = replace(garments, name="told/fashion/N=10000/A", num=10_000, told_sigma=True)
+    table.append(replace(told, expected={}))
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):

@@ -58,6 +58,22 @@ def test_the_denoiser_is_the_folded_network(shelf):
     torch.testing.assert_close(f(y), y - net(y), atol=1e-5, rtol=1e-4)
 
 
+def test_a_network_told_sigma_is_not_blind(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+    f = checkpoints.load_denoiser("told/fashion/N=10000/A", "smoke")
+    x = load_images("fashion", "test", 2)
+    y = add_noise(x, 0.2, seed=0)
+    net = checkpoints.load("told/fashion/N=10000/A", "smoke").net
+    level = torch.tensor([0.1, 0.3])
+    level_map = level[:, None, None, None].expand(2, 1, 32, 32)
+    expected = y - net(torch.cat([y, level_map], 1))
+    torch.testing.assert_close(f(y, level), expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(f(y, 0.1), f(y, 0.3), atol=1e-3)  # it listens
+    torch.testing.assert_close(f(2 * y, 2 * level), 2 * f(y, level), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="not blind"):
+        f(y)
+
+
 LOW, FINE, COARSE = (f"local/c_alpha/{n}" for n in ("low", "details=1/RF=9", "details=2/RF=5"))
 
 

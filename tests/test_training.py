@@ -225,6 +225,7 @@ def test_a_diverging_loss_is_reported(one_thread):
         ({"bands": "details"}, "not 'details' of level 0"),
         ({"bands": "details", "level": 1}, "architecture must be 'bfcnn' for details"),
         ({"skip": True}, "skip must be False for a 'unet', not True"),
+        ({"told_sigma": True, "architecture": "bfcnn"}, "told_sigma must be False for a 'bfcnn'"),
     ],
 )
 def test_wrong_recipes_are_refused(change, message):
@@ -246,12 +247,30 @@ def test_recipes_are_found_by_name_and_told_apart():
 
 def test_bands_count_only_where_they_are_not_the_images():
     """Cards written before there were bands stay those of their recipes."""
-    assert not {"level", "bands", "skip"} & to_json(SMALL).keys()
+    assert not {"level", "bands", "skip", "told_sigma"} & to_json(SMALL).keys()
     assert to_json(replace(DETAILS, skip=True))["skip"] is True
     low = replace(SMALL, level=2)
     assert to_json(low)["level"] == 2
     assert to_json(DETAILS)["bands"] == "details"
     assert len({fingerprint(r) for r in (SMALL, low, replace(SMALL, level=1), DETAILS)}) == 4
+
+
+def test_a_network_told_sigma_gets_it_as_a_channel_and_is_another_recipe():
+    told = replace(SMALL, told_sigma=True)
+    assert fingerprint(told) != fingerprint(SMALL)
+    images = open_images("fashion", "A", 64, 32)
+    y, noise, sigma = make_batch(told, images, 3)
+    blind, same_noise, same_sigma = make_batch(SMALL, images, 3)
+    assert y.shape == (8, 2, 32, 32)
+    assert torch.equal(y[:, :1], blind)
+    assert torch.equal(noise, same_noise)
+    assert torch.equal(y[:, 1], same_sigma[:, None, None].expand(8, 32, 32))
+    shapes = [{k: v.shape for k, v in make_network(r).state_dict().items()} for r in (told, SMALL)]
+    changed = [k for k in shapes[0] if shapes[0][k] != shapes[1][k]]
+    assert changed == ["encoder.0.0.weight"]
+    named = find_recipe("told/fashion/N=10000/A")
+    blind = find_recipe("fashion/N=10000/A")
+    assert named == replace(blind, name=named.name, told_sigma=True)
 
 
 def test_local_recipes_differ_in_their_field_alone():

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from gahb_core.denoisers import Residual, residual_denoiser
+from gahb_core.denoisers import Residual, residual_denoiser, told_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.multiscale import Conditional, conditional_denoiser
@@ -18,9 +18,10 @@ Blind = Residual | Conditional
 
 
 def as_denoiser(net: UNet | BFCNN) -> Blind:
-    """Return the denoiser that a network is: of images, or of details told their low band."""
+    """Return the denoiser that a network is: of images, told σ, or of details told the low band."""
     if isinstance(net, UNet):
-        return residual_denoiser(net)
+        told = net.encoder[0][0].in_channels > 1
+        return told_denoiser(net) if told else residual_denoiser(net)
     # only networks of details take more bands than they give: the low band that they are told
     told = net.conv_layers[0].in_channels > net.conv_layers[-1].out_channels
     return conditional_denoiser(net) if told else residual_denoiser(net)

@@ -54,6 +54,7 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
 def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> Blind:
     """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`.
 
+    One that is told σ is f(y, sigma), a `denoisers.Told`, and not blind.
     A network of details, told the low band, is f(y, sigma=None, given), a `multiscale.Conditional`.
 
     Args:

@@ -58,6 +58,29 @@ class Residual:
             return y - self.net(y)
 
 
+def with_sigma(y: Tensor, sigma: float | Tensor) -> Tensor:
+    """Return `y` (B, C, H, W) and σ as one more, constant channel: (B, C + 1, H, W)."""
+    level = needed_sigma(sigma, y).expand(len(y), 1, *y.shape[2:])
+    return torch.cat([y, level], 1)
+
+
+class Told(Residual):
+    """The denoiser of a network that is told σ: f(y, σ) = y − net(y, σ); it is not blind.
+
+    Without constants, net(a y, a σ) = a net(y, σ): at another brightness it needs another σ.
+    """
+
+    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Return y − net(y, σ)."""
+        with _evaluating(self.net):
+            return y - self.net(with_sigma(y, sigma))
+
+
+def told_denoiser(net: nn.Module) -> Told:
+    """Return the denoiser f(y, σ) = y − net(y, σ) of a network of a channel more than y has."""
+    return Told(net)
+
+
 def residual_denoiser(net: nn.Module) -> Residual:
     """Return the blind denoiser f(y) = y − net(y), its network at `.net`."""
     return Residual(net)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gahb_core.denoisers import with_sigma
 from gahb_core.images import ImageSet, open_images
 from gahb_core.multiscale import haar_level
 from gahb_core.networks import BiasFreeNorm
@@ -81,14 +82,16 @@ def clean_bands(recipe: Recipe, x: Tensor) -> tuple[Tensor, Tensor]:
 def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the noise σz (of the shape of what is denoised) and σ (B,) of a step, on the CPU.
 
-    y is what the network takes: the clean band that it is told, if any, before the noisy ones.
+    y is what the network takes: the clean band that it is told, if any, before the noisy ones, and
+    σ as a constant channel after them, if it is told.
     """
     indices = batch_indices(step, recipe.batch_size, recipe.num, recipe.seed)
     given, x = clean_bands(recipe, images.take(indices))
     generator = make_generator(recipe.seed, "noise", step)
     sigma = recipe.law.sample(len(x), generator)
     noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator)
-    return torch.cat([given, x + noise], 1), noise, sigma
+    y = torch.cat([given, x + noise], 1)
+    return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
