@@ -88,14 +88,16 @@ def stage_book(places: Places) -> Path:
     Files that are as they should be are not touched; what no longer belongs there is removed.
     """
     stage = places.build / "stage"
-    wanted = {stage / p.relative_to(places.root): p for p in _list_sources(places.root)}
-    pages = {stage / "book" / f"{p.name}.ipynb": p for p in load_pages(places.root)}
-    for target, source in wanted.items():
-        write_if_changed(target, source.read_bytes())
-    for target, page in pages.items():
-        write_if_changed(target, _read_page(page, places))
+    wanted = {
+        stage / p.relative_to(places.root): p.read_bytes() for p in _list_sources(places.root)
+    }
+    for page in load_pages(places.root):
+        wanted[stage / "book" / f"{page.name}.ipynb"] = _read_page(page, places)
+    wanted |= {stage / "book" / "_static" / path: text for path, text in _live_assets(wanted)}
+    for target, content in wanted.items():
+        write_if_changed(target, content)
     for path in stage.rglob("*"):
-        if path.is_file() and path not in wanted and path not in pages:
+        if path.is_file() and path not in wanted:
             path.unlink()
     return stage
 
@@ -104,6 +106,16 @@ def library_files(root: Path) -> list[Path]:
     """Return the files of the library, from which the API pages are made."""
     files = (root / "gahb_core").rglob("*")
     return [p for p in files if p.is_file() and "__pycache__" not in p.parts]
+
+
+def _live_assets(wanted: dict[Path, bytes]) -> list[tuple[str, bytes]]:
+    """Return (path below _static, content) of what live figures load, if a page has one."""
+    pages = [t.decode() for p, t in wanted.items() if p.suffix in (".md", ".ipynb")]
+    if not any("gahb-live" in text or "_static/live/" in text for text in pages):
+        return []
+    from gahb_core.live import page_assets  # here: torch takes seconds to load
+
+    return list(page_assets(pages))
 
 
 def _hash_book(stage: Path, root: Path) -> str:

@@ -1,0 +1,26 @@
+"""Live: the trained network itself in the reader's page, with no kernel and no internet.
+
+`explore_network` makes a figure of a picture made beforehand and a script (static/<figure>.js)
+over one engine (static/engine.js, static/methods.js) that runs the network, its Jacobian and its
+ascent. `gahb build` puts the scripts, and the networks that pages ask for, beside the pages.
+"""
+
+from gahb_core.live.assets import find_networks, page_assets
+from gahb_core.live.figure import FIGURES, explore_network, read_static
+from gahb_core.live.front import explore_front, key_picture, signed_colours
+from gahb_core.live.weights import network_file, network_script, pack_network, script_name
+
+__all__ = [
+    "FIGURES",
+    "explore_front",
+    "explore_network",
+    "find_networks",
+    "key_picture",
+    "network_file",
+    "network_script",
+    "pack_network",
+    "page_assets",
+    "read_static",
+    "script_name",
+    "signed_colours",
+]

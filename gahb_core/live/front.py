@@ -1,0 +1,110 @@
+"""The figure of the front page, and the pictures that it starts from."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gahb_core.checkpoints import load_denoiser
+from gahb_core.figures import to_uint8
+from gahb_core.images import load_images
+from gahb_core.jacobian import Spectrum, top_eigenpairs
+from gahb_core.live.figure import explore_network
+from gahb_core.metrics import psnr
+from gahb_core.noise import add_noise
+
+NETWORKS = {
+    "fashion/N=10000/A": "garments",
+    "c_alpha/alpha=2": "contours",
+    "faces/N=6000/A": "faces",
+    "disks": "disks",
+}
+_EXAMPLES = {
+    "fashion": {3: "a jumper", 7: "a bag", 30: "a boot", 37: "a sandal"},
+    "c_alpha/alpha=2": {1: "a ridge", 21: "a hill", 22: "a valley"},
+    "disks": {0: "a disk"},
+}
+SIGMAS = (0.02, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+NEGATIVE, POSITIVE = (0, 84, 147), (188, 70, 0)
+CAPTION = (
+    "Draw on the first picture. Noise of deviation σ is added, and a network that learned from "
+    "10,000 garments estimates what you drew. Below: the twelve harmonics that it keeps most of, "
+    "and by which factor λ. They are those of <em>your</em> picture: move the noise, or draw, and "
+    "they follow. Point at the estimate to see the filter that makes a pixel; hold a harmonic to "
+    "see the estimate move along it."
+)
+NOTE = (
+    "The network, its Jacobian and these eigenvectors are computed in your browser as you draw; "
+    "nothing you draw or open leaves this machine."
+)
+
+
+def signed_colours(x: Tensor) -> np.ndarray:
+    """Return a signed image (H, W) in blue (negative), white (0) and red, uint8 (H, W, 3).
+
+    Full colour is the size that 98 of 100 pixels stay below; as host.js paints.
+    """
+    most = x.detach().abs().flatten().sort().values[int(0.98 * (x.numel() - 1))]
+    t = (x.detach() / most.clamp(min=1e-12)).clamp(-1, 1).numpy()[..., None]
+    ends = np.where(t < 0, NEGATIVE, POSITIVE)
+    return np.rint(255 + (ends - 255) * np.abs(t)).astype(np.uint8)
+
+
+def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    return image.repeat(factor, 0).repeat(factor, 1)
+
+
+def key_picture(x: Tensor, y: Tensor, x_hat: Tensor, spectrum: Spectrum) -> np.ndarray:
+    """Return the first state of the figure as one picture, uint8 (230, 396, 3).
+
+    Four panels of 96×96 above (x, y, f(y), y − f(y)), twelve eigenvectors of 64×64 below, 4 and 2
+    pixels apart: where front.js cuts them out.
+    """
+    picture = np.full((230, 396, 3), 255, np.uint8)
+    greys = [to_uint8(im[0, 0])[..., None].repeat(3, 2) for im in (x, y, x_hat)]
+    for i, panel in enumerate([*greys, signed_colours((y - x_hat)[0, 0])]):
+        picture[:96, 100 * i : 100 * i + 96] = _enlarge(panel, 3)
+    for k, atom in enumerate(spectrum.atoms):
+        top, left = 100 + 66 * (k // 6), 66 * (k % 6)
+        picture[top : top + 64, left : left + 64] = _enlarge(signed_colours(atom[0]), 2)
+    return picture
+
+
+def load_examples() -> tuple[Tensor, list[str]]:
+    """Return the eight pictures (8, 1, 32, 32) that a reader may start from, and their names."""
+    chosen = [
+        (load_images(dataset, "test", max(items) + 1, 32)[list(items)], items.values())
+        for dataset, items in _EXAMPLES.items()
+    ]
+    names = [name for _, items in chosen for name in items]
+    return torch.cat([images for images, _ in chosen]), names
+
+
+def explore_front(sigma: float = 0.3) -> Any:
+    """Return the figure of the front page: draw, denoise, and see the eigenvectors, live."""
+    examples, names = load_examples()
+    f, x = load_denoiser(next(iter(NETWORKS))), examples[:1]
+    y = add_noise(x, sigma, 0)
+    x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, 12, tol=5e-3)
+    data = {
+        "size": x.shape[-1],
+        "examples": base64.b64encode(to_uint8(examples).tobytes()).decode(),
+        "names": names,
+        "first": 0,
+        "sigma": sigma,
+        "sigmas": SIGMAS,
+        "lam": [round(v, 3) for v in spectrum.lam.tolist()],
+        "psnr": [round(psnr(im, x).item(), 2) for im in (y, x_hat)],
+        "pace": 40,
+    }
+    alt = (
+        "A jumper of 32 by 32 pixels; the same under heavy noise; the network's estimate, again a "
+        "jumper; what it took away, which looks like noise. Below, twelve eigenvectors of the "
+        "network's Jacobian: most follow the outline of the jumper, its sleeves and its hem."
+    )
+    picture = key_picture(x, y, x_hat, spectrum)
+    return explore_network(
+        "front", list(NETWORKS), picture, alt, CAPTION, data, NOTE, labels=NETWORKS
+    )
