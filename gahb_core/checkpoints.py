@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import gahb_core
 from gahb_core import training
-from gahb_core.authors import SHA256, load_authors
+from gahb_core.authors import SHA256, SHA256_2021, load_authors
 from gahb_core.denoisers import Residual, residual_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
@@ -146,7 +146,8 @@ def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> _B
         ValueError: as `load` does, and `load_authors` for a published one.
         FileNotFoundError: where it was never trained, or not downloaded.
     """
-    net = load_authors(name) if name in SHA256 else load(name, profile).net
+    published = name in SHA256 or name in SHA256_2021
+    net = load_authors(name) if published else load(name, profile).net
     return _denoiser(fold_norm(net).to(device))
 
 
