@@ -5,11 +5,17 @@ Sixteen BF-CNNs trained on grey 160×160 CelebA faces: of pixels ("flat__RF_9x9"
 ("multi_scale__RF_13x13_scale_0"). They are `<folder of the data>/authors_celeba160/<name>.pt`.
 Source: github.com/LabForComputationalVision/local-probability-models-of-images, folder denoisers;
 MIT licence, Copyright (c) 2023 LCV (Kadkhodaie, Guth, Mallat & Simoncelli, ICLR 2023).
+
+Two blind BF-CNNs of 2021, trained on σ from 0 to 100/255: "BSD400_gray", of photographs, and
+"mnist_gray", of digits. They are `<folder of the data>/authors_bfcnn_2021/<name>.pt`. Source:
+github.com/LabForComputationalVision/universal_inverse_problem (Kadkhodaie & Simoncelli, NeurIPS
+2021), without a licence file: nothing brings or ships them but a reader's own hand.
 """
 
 import hashlib
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +56,13 @@ _SHA256 = {
 }
 SHA256 = {f"{kind}__{field}": s for kind, sums in _SHA256.items() for field, s in sums.items()}
 
+FOLDER_2021 = "authors_bfcnn_2021"
+SOURCE_2021 = "github.com/LabForComputationalVision/universal_inverse_problem"
+SHA256_2021 = {
+    "BSD400_gray": "cb99c1acae801b4ecc361e113b510e11000fcb7e365e19be993c3ec3986e7bcf",
+    "mnist_gray": "51003d84e7df61e6c4dcba5aaf3b205a82fe514f5d126e7a7e5b5b61db770dfb",
+}
+
 
 # --- the published files ------------------------------------------------------------------------
 
@@ -62,25 +75,32 @@ def find_address(name: str) -> str:
 
 
 def _path(name: str) -> Path:
-    return data_folder() / FOLDER / f"{name}.pt"
+    folder = FOLDER_2021 if name in SHA256_2021 else FOLDER
+    return data_folder() / folder / f"{name}.pt"
 
 
 def locate_authors(name: str) -> Path:
     """Return the path of a published network.
 
     Args:
-        name: such as "flat__RF_9x9", or its file's, "flat__RF_9x9.pt".
+        name: such as "flat__RF_9x9" or "BSD400_gray", or its file's, "flat__RF_9x9.pt".
 
     Raises:
-        ValueError: for a name that is none of the sixteen.
-        MissingData: where the file is not there, with the command that brings it.
+        ValueError: for a name that is none of theirs.
+        MissingData: where the file is not there, with what brings it.
     """
     stem = name.removesuffix(".pt")
-    if stem not in SHA256:
-        raise ValueError(f"name must be one of {', '.join(SHA256)}, not {name!r}")
+    if stem not in SHA256 | SHA256_2021:
+        raise ValueError(f"name must be one of {', '.join(SHA256 | SHA256_2021)}, not {name!r}")
     path = _path(stem)
     if path.is_file():
         return path
+    if stem in SHA256_2021:
+        raise MissingData(
+            f"the authors' network {stem} was looked for at {path} (folder: GAHB_DATA or the "
+            f"cache) and is not there: bring its model.pt there from {SOURCE_2021}, folder "
+            "denoisers/BF_CNN; it has no licence file, so that nothing fetches it for you"
+        )
     raise MissingData(
         f"the authors' network {stem} was looked for at {path} (folder: GAHB_DATA or the cache) "
         f"and is not there: 'gahb fetch authors' downloads all {len(SHA256)} (21 MB), or set "
@@ -89,17 +109,19 @@ def locate_authors(name: str) -> Path:
 
 
 def _check(content: bytes, name: str, origin: object, cure: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256[name]:
+    found, wanted = hashlib.sha256(content).hexdigest(), (SHA256 | SHA256_2021)[name]
+    if found != wanted:
         raise ValueError(
-            f"{origin}: the SHA-256 must be {SHA256[name]}, not {found}; the file is cut, changed "
+            f"{origin}: the SHA-256 must be {wanted}, not {found}; the file is cut, changed "
             f"or another one: {cure}"
         )
     return content
 
 
 def _read(path: Path) -> bytes:
-    cure = "delete it and run 'gahb fetch authors'"
+    brings = f"bring it anew from {SOURCE_2021}"
+    brings = brings if path.stem in SHA256_2021 else "run 'gahb fetch authors'"
+    cure = f"delete it and {brings}"
     return _check(path.read_bytes(), path.stem, path, cure)
 
 
@@ -132,7 +154,7 @@ def load_authors(name: str) -> UNet | BFCNN:
     """Return a published network, in evaluation mode; it maps y to the estimated noise.
 
     Args:
-        name: such as "flat__RF_9x9", or its file's, "flat__RF_9x9.pt".
+        name: such as "flat__RF_9x9" or "BSD400_gray", or its file's, "flat__RF_9x9.pt".
 
     Raises:
         ValueError: for an unknown name, and for a file that is cut or foreign.
@@ -144,13 +166,17 @@ def load_authors(name: str) -> UNet | BFCNN:
 
 # --- any state dict with the authors' names -----------------------------------------------------
 
+_NAME_2021 = r"(gammas|running_sd)\.(\d+)"
+
 
 def import_authors(path: str | Path) -> UNet | BFCNN:
     """Return the network of a state dict with the authors' names, in evaluation mode.
 
     Names as in reference papers' code: BF-CNN `conv_layers.{i}.weight`, `BN_layers.{i}.gammas`
-    and `.running_sd`; UNet `encoder.{b}.{i}.weight`, ...; a prefix `module.` is dropped. The
-    architecture is read off the shapes. Any such file is taken; `load_authors` is for those
+    and `.running_sd`, or, in 2021, `gammas.{i}` and `running_sd.{i}`: those networks have a ReLU
+    after their first convolution too, without which they remove no noise. UNet
+    `encoder.{b}.{i}.weight`, ...; a prefix `module.` is dropped. The architecture is read off the
+    shapes. Any such file is taken; `load_authors` is for those
     that were published, whose hashes are known.
 
     Raises:
@@ -163,7 +189,9 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     state = _read_state_dict(content, origin)
     state = {k.removeprefix("module."): v for k, v in state.items()}
     if "conv_layers.0.weight" in state:
-        net = _shape_bfcnn(state)
+        of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
+        state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
+        net = _shape_bfcnn(state, first_relu=of_2021)
     elif "encoder.0.0.weight" in state:
         num_blocks = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("encoder."))
         firsts = [state[f"encoder.{b}.0.weight"].shape[0] for b in range(num_blocks)]
@@ -188,11 +216,12 @@ def _read_state_dict(content: bytes, origin: object) -> dict[str, Tensor]:
     return state
 
 
-def _shape_bfcnn(state: dict[str, Tensor]) -> BFCNN:
+def _shape_bfcnn(state: dict[str, Tensor], first_relu: bool) -> BFCNN:
     num_layers = sum(k.startswith("conv_layers.") for k in state)
     shapes = [
         state.get(f"conv_layers.{i}.weight", torch.empty(0, 0, 0, 0)).shape
         for i in range(num_layers)
     ]
     spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
-    return BFCNN(num_layers, shapes[0][0], shapes[0][1], shapes[-1][0], spatial)
+    widths = (shapes[0][0], shapes[0][1], shapes[-1][0])
+    return BFCNN(num_layers, *widths, spatial, first_relu=first_relu)

@@ -170,6 +170,7 @@ class BFCNN(nn.Module):
         channels_in, channels_out: 1 and 1 for images; 4 and 3 for the conditional network of
             details given the low band (paper (b)).
         spatial_layers: which hidden layers (1 … L−2) are 3×3; the others are 1×1. None: all.
+        first_relu: a ReLU after the first convolution too, as in the authors' networks of 2021.
         skip: the convolutions give x̂, and the network y − x̂ (y: the last `channels_out` of the
             channels in). Details are small: at most levels of σ nearly all of y is noise, and a
             stack of layers that must copy y to its noise copies it badly.
@@ -183,9 +184,10 @@ class BFCNN(nn.Module):
         channels_out: int = 1,
         spatial_layers: Sequence[int] | None = None,
         skip: bool = False,
+        first_relu: bool = False,
     ) -> None:
         super().__init__()
-        self.skip = skip
+        self.skip, self.first_relu = skip, first_relu
         hidden = range(1, num_layers - 1)
         spatial = set(hidden if spatial_layers is None else spatial_layers)
         if num_layers < 2 or not spatial <= set(hidden):
@@ -203,6 +205,7 @@ class BFCNN(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise, (B, channels_out, H, W)."""
         h = self.conv_layers[0](y)
+        h = h.relu_() if self.first_relu else h
         for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
             h = _conv_norm(conv, norm, h).relu_()
         h = self.conv_layers[-1](h)

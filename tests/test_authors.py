@@ -7,13 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import pywt
 import safetensors.torch
 import torch
 
 from gahb_core import authors, checkpoints, cli, networks
 from gahb_core.images import MissingData, data_folder
+from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.noise import add_noise
 from gahb_core.pages import Places
 from gahb_core.pages.missing import find_missing
 from gahb_core.pages.spec import Page
@@ -274,3 +277,71 @@ def test_published_networks_come_as_denoisers_by_name():
     torch.testing.assert_close(f.low(small), small - authors.load_authors(low)(small))
     flat = checkpoints.load_denoiser("flat__RF_9x9")
     torch.testing.assert_close(flat(y), y - authors.load_authors("flat__RF_9x9")(y))
+
+
+# --- the networks of 2021 -----------------------------------------------------------------------
+
+OF_2021 = data_folder() / authors.FOLDER_2021
+here_2021 = pytest.mark.skipif(
+    not OF_2021.is_dir(), reason="the authors' networks of 2021 are not in GAHB_DATA"
+)
+
+
+def save_as_in_2021(net, path):
+    """Write the weights of a BF-CNN under the names of 2021."""
+    state = {}
+    for name, value in net.state_dict().items():
+        layer, i, what = name.split(".")
+        state[name if layer == "conv_layers" else f"{what}.{i}"] = value
+    torch.save(state, path)
+
+
+def test_a_network_of_2021_has_a_relu_after_its_first_convolution(tmp_path):
+    net = initialize(BFCNN(3, 4), seed=0).eval()
+    torch.nn.init.normal_(net.conv_layers[-1].weight)
+    save_as_in_2021(net, tmp_path / "net.pt")
+    y = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, hidden, last = net.conv_layers
+    by_hand = last(net.BN_layers[0](hidden(first(y).relu())).relu())
+    found = authors.import_authors(tmp_path / "net.pt")
+    torch.testing.assert_close(found(y), by_hand)
+    torch.testing.assert_close(networks.fold_norm(found)(y), by_hand)
+    assert (net(y) - by_hand).abs().max() > 0.1  # what it would be without
+
+
+def test_a_missing_or_foreign_network_of_2021_says_where_it_is_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path))
+    with pytest.raises(MissingData, match="bring its model.pt there from github.com/Lab"):
+        authors.load_authors("mnist_gray")
+    path = tmp_path / authors.FOLDER_2021 / "mnist_gray.pt"
+    path.parent.mkdir()
+    path.write_bytes(make_content(seed=0))
+    with pytest.raises(ValueError, match="SHA-256 must be 51003d84.*delete it and bring it anew"):
+        authors.load_authors("mnist_gray.pt")
+
+
+def draw_digit():
+    """Return a zero (1, 1, 28, 28): an ellipse of a pen 3 pixels wide, white on black."""
+    row, column = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    ring = ((row - 13.5) / 1.3).hypot(column - 13.5) - 6
+    return (2 - ring.abs()).clamp(0, 1)[None, None]
+
+
+def photograph():
+    return torch.tensor(pywt.data.camera()[100:228, 150:278] / 255).float()[None, None]
+
+
+@here_2021
+@pytest.mark.parametrize(
+    ("name", "make", "least"),
+    [("BSD400_gray", photograph, (31.5, 29, 26)), ("mnist_gray", draw_digit, (31.5, 29, 24))],
+)
+@torch.no_grad()
+def test_networks_of_2021_denoise(name, make, least):
+    """Without the ReLU they return about what they are given, 24.6 dB at σ = 15/255."""
+    f, x = checkpoints.load_denoiser(name), make()
+    sigmas = (15 / 255, 25 / 255, 50 / 255)
+    psnrs = [float(psnr(f(add_noise(x, sigma, seed=0)), x)) for sigma in sigmas]
+    assert all(found > low for found, low in zip(psnrs, least, strict=True)), psnrs
+    f.net.first_relu = False
+    assert float(psnr(f(add_noise(x, 15 / 255, seed=0)), x)) < 25.5

@@ -11,7 +11,9 @@ from gahb_core.sampling import (
     drain,
     estimate_sigma,
     measure_blocks,
+    measure_blur,
     measure_low_frequencies,
+    measure_pair,
     measure_pixels,
     measure_random,
     sample,
@@ -338,6 +340,14 @@ def test_other_bad_arguments():
         measure_pixels(torch.ones(1, 4, 4))
     with pytest.raises(ValueError, match="factor must divide size = 8, not 3"):
         measure_blocks(8, 3)
+    with pytest.raises(ValueError, match=r"factor must divide size = \(8, 12\), not 8"):
+        measure_blocks((8, 12), 8)
+    with pytest.raises(ValueError, match="width must be positive and finite, not 0"):
+        measure_blur(8, 0)
+    with pytest.raises(ValueError, match=r"least must be in \(0, 1\], not 0"):
+        measure_blur(8, 1, least=0)
+    with pytest.raises(ValueError, match="sigma_m must be at least 0 and finite, not -0.1"):
+        constrain(shrink, measure_blocks(8, 4), sigma_m=-0.1)
     with pytest.raises(ValueError, match="cutoff must be at least 0 and below size / 2 = 4.0"):
         measure_low_frequencies(8, 4)
     with pytest.raises(ValueError, match=r"num must be in 1 … 16, the pixels, not 17"):
@@ -354,10 +364,11 @@ def measurements():
         "blocks": measure_blocks(8, 4),
         "frequencies": measure_low_frequencies(8, 2),
         "random": measure_random(10, (1, 8, 8), seed=0),
+        "blur": measure_blur(8, 1.0).measurement,
     }
 
 
-@pytest.mark.parametrize("name", ["pixels", "blocks", "frequencies", "random"])
+@pytest.mark.parametrize("name", ["pixels", "blocks", "frequencies", "random", "blur"])
 def test_measurements_are_orthonormal(name):
     m = measurements()[name]
     pixels = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
@@ -384,7 +395,7 @@ def test_block_means_and_frequencies_are_what_they_say():
     torch.testing.assert_close(low.synthesize(low.analyze(x)), filtered, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["pixels", "blocks", "frequencies", "random"])
+@pytest.mark.parametrize("name", ["pixels", "blocks", "frequencies", "random", "blur"])
 def test_constrained_samples_meet_the_measurements(name):
     m = measurements()[name]
     x = torch.rand(3, 1, 8, 8, generator=make_generator(2), dtype=torch.float64)
@@ -455,3 +466,114 @@ def test_constrained_samples_have_the_constrained_moments():
     assert abs(other.mean() - mean[1]) < 4 * error
     assert abs(other.var() / covariance[1, 1] - 1) < 4 * math.sqrt(2 / 600)
     assert torch.equal(end.x[:, 0, 0, 0], measured[:, 0])
+
+
+def test_blocks_of_an_oblong_picture():
+    x = torch.rand(1, 1, 8, 12, generator=make_generator(2), dtype=torch.float64)
+    m = measure_blocks((8, 12), 4)
+    assert m.num == 6
+    assert m.analyze(x).shape == (1, 1, 2, 3)
+    assert m.analyze(x)[0, 0, 1, 2] / 4 == pytest.approx(float(x[..., 4:, 8:].mean()))
+
+
+def test_a_blur_is_a_convolution_and_what_it_leaves_is_read_exactly():
+    x = torch.rand(2, 1, 32, 24, generator=make_generator(2), dtype=torch.float64)
+    blur = measure_blur((32, 24), 2.0)
+    point = torch.zeros(1, 1, 32, 24, dtype=torch.float64)
+    point[..., 0, 0] = 1
+    kernel = blur.apply(point)
+    by_fft = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(kernel)).real
+    torch.testing.assert_close(blur.apply(x), by_fft, rtol=0, atol=1e-12)
+    # the kernel is a Gaussian of deviation 2: e^(−1/2) two pixels away
+    assert kernel[0, 0, 2, 0] / kernel[0, 0, 0, 0] == pytest.approx(math.exp(-0.5), rel=1e-6)
+    assert kernel.sum() == pytest.approx(1)
+    measured = blur.read(blur.apply(x))
+    torch.testing.assert_close(measured, blur.measurement.analyze(x), rtol=0, atol=1e-12)
+    assert 0 < blur.measurement.num < 32 * 24
+    assert float(blur.transfer[blur.kept].min()) >= 0.05 > float(blur.transfer[~blur.kept].max())
+
+
+def test_a_pair_of_functions_is_checked():
+    def low(x):
+        return x.mean((-2, -1)) * 4  # Q of the mean of 16 pixels
+
+    def spread(c):
+        return c[..., None, None].expand(-1, -1, 4, 4) / 4
+
+    m = measure_pair(low, spread, (1, 4, 4))
+    assert m.num == 1
+    x = torch.rand(2, 1, 4, 4, generator=make_generator(2), dtype=torch.float64)
+    end = sample_constrained(shrink, m, m.analyze(x), (1, 4, 4))
+    torch.testing.assert_close(end.x.mean((1, 2, 3)), x.mean((1, 2, 3)), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"synthesize must be the adjoint of analyze: .* relative"):
+        measure_pair(low, lambda c: spread(c).roll(1, 0), (1, 4, 4))
+    with pytest.raises(ValueError, match=r"analyze\(synthesize\(c\)\) must be c \(orthonormal"):
+        measure_pair(lambda x: 2 * low(x), lambda c: 2 * spread(c), (1, 4, 4))
+    with pytest.raises(
+        ValueError, match=r"synthesize must return images \(4, 1, 4, 4\) .*\(4, 1\)"
+    ):
+        measure_pair(low, lambda c: c, (1, 4, 4))
+
+
+# noisy measurements
+
+SIGMA_M = 0.1
+
+
+def noisy_moments(beta, h=0.05):
+    """Mean and covariance at the end where pixel 0 was measured as 0.7, with noise SIGMA_M."""
+    f = constrain(pair, measure_pixels(torch.tensor([[[True, False]]])), SIGMA_M)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).double().reshape(3, 1, 1, 2)
+    mean = torch.tensor([0.7, 0.5], dtype=torch.float64)
+    covariance = torch.eye(2, dtype=torch.float64)
+    for sigma in sigma_schedule(1.0, 0.005, h=h, ramp=False, beta=beta)[:-1].tolist():
+        moved = f(corners, sigma, torch.full((3, 1), 0.7).double()).flatten(1)
+        A = (1 - h) * torch.eye(2) + h * (moved[1:] - moved[0]).T
+        mean = A @ mean + h * moved[0]
+        gain2 = sigma**2 * ((1 - beta * h) ** 2 - (1 - h) ** 2)
+        covariance = A @ covariance @ A.T + gain2 * torch.eye(2)
+    return mean, covariance
+
+
+def test_noisy_measurements_of_a_gaussian_tend_to_its_posterior():
+    c = torch.tensor([[0.04, 0.03], [0.03, 0.04]], dtype=torch.float64)
+    gain = c[:, :1] / (c[0, 0] + SIGMA_M**2)
+    exact_mean = 0.5 + 0.2 * gain[:, 0]
+    exact = c - gain @ c[:1]
+    errors = []
+    for beta in (1.0, 0.1, 0.02):
+        mean, covariance = noisy_moments(beta)
+        errors.append(
+            (float((mean - exact_mean).abs().max()), float((covariance - exact).abs().max()))
+        )
+    assert errors[0][0] > errors[1][0] > errors[2][0]
+    assert errors[2][0] < 0.004
+    assert errors[2][1] < 0.04 * exact[1, 1]  # h/2 of it is the price of the step
+
+
+def test_direction_of_noisy_measurements_is_the_posterior_score():
+    """For σ < σ_m the noise of y is part of that of x^c: log p(y | x^c) by autodiff."""
+    c = torch.tensor([[0.04, 0.03], [0.03, 0.04]], dtype=torch.float64)
+    sigma, measured = 0.06, torch.tensor([[0.7]], dtype=torch.float64)
+    y = torch.tensor([[0.62, 0.31]], dtype=torch.float64).requires_grad_()
+    precision = torch.linalg.inv(c + sigma**2 * torch.eye(2))
+    log_p = -0.5 * (y - 0.5) @ precision @ (y - 0.5).T
+    log_p = log_p - 0.5 * (measured - y[:, :1]) ** 2 / (SIGMA_M**2 - sigma**2)
+    (gradient,) = torch.autograd.grad(log_p.sum(), y)
+    f = constrain(pair, measure_pixels(torch.tensor([[[True, False]]])), SIGMA_M)
+    at = y.detach().reshape(1, 1, 1, 2)
+    direction = (f(at, sigma, measured) - at).flatten(1)
+    torch.testing.assert_close(direction, sigma**2 * gradient, rtol=0, atol=1e-8)
+
+
+def test_noisy_samples_have_the_noisy_moments_and_do_not_meet_the_measurements():
+    m = measure_pixels(torch.tensor([[[True, False]]]))
+    measured = torch.full((600, 1), 0.7, dtype=torch.float64)
+    options = {"schedule": True, "h": 0.05, "ramp": False, "beta": 1.0, "sigma_end": 0.005}
+    end = sample_constrained(pair, m, measured, (1, 1, 2), sigma_m=SIGMA_M, **options)
+    mean, covariance = noisy_moments(1.0)
+    error = (covariance.diagonal() / 600).sqrt()
+    ends = end.y_end.flatten(1)
+    assert ((ends.mean(0) - mean).abs() < 4 * error).all()
+    assert ((ends.var(0) / covariance.diagonal() - 1).abs() < 4 * math.sqrt(2 / 600)).all()
+    assert float((end.x[:, 0, 0, 0] - 0.7).abs().mean()) > 0.02

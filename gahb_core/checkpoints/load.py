@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gahb_core.authors import SHA256, load_authors
+from gahb_core.authors import SHA256, SHA256_2021, load_authors
 from gahb_core.checkpoints.figures import Blind, as_denoiser
 from gahb_core.checkpoints.store import is_there, parse_weights, paths, read_card
 from gahb_core.checkpoints.train import train_missing
@@ -66,7 +66,8 @@ def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> Bl
         ValueError: as `load` does, and `load_authors` for a published one.
         FileNotFoundError: where it was never trained, or not downloaded.
     """
-    net = load_authors(name) if name in SHA256 else load(name, profile).net
+    published = name in SHA256 or name in SHA256_2021
+    net = load_authors(name) if published else load(name, profile).net
     return as_denoiser(fold_norm(net).to(device))
 
 

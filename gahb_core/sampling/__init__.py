@@ -12,16 +12,20 @@ from gahb_core.sampling.ascent import (
     step_size,
 )
 from gahb_core.sampling.measurements import (
+    Blur,
     Measurement,
     constrain,
     measure_blocks,
+    measure_blur,
     measure_low_frequencies,
+    measure_pair,
     measure_pixels,
     measure_random,
     sample_constrained,
 )
 
 __all__ = [
+    "Blur",
     "DivergedError",
     "Measurement",
     "Samples",
@@ -31,7 +35,9 @@ __all__ = [
     "drain",
     "estimate_sigma",
     "measure_blocks",
+    "measure_blur",
     "measure_low_frequencies",
+    "measure_pair",
     "measure_pixels",
     "measure_random",
     "sample",

@@ -1,18 +1,19 @@
-"""Linear measurements of an image, and the ascent that meets them.
+"""Linear measurements of an image, clean or noisy, and the ascent that meets them.
 
 Source: Kadkhodaie & Simoncelli, *Stochastic solutions for linear inverse problems using the prior
 implicit in a denoiser*, NeurIPS 2021, algorithm 2.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gahb_core.bases import make_fourier
 from gahb_core.noise import sample_normal
-from gahb_core.sampling.ascent import Denoiser, Samples, sample
+from gahb_core.sampling.ascent import Denoiser, Samples, estimate_sigma, sample
 
 
 class Measurement(NamedTuple):
@@ -45,15 +46,23 @@ def measure_pixels(mask: Tensor) -> Measurement:
     return Measurement(lambda x: x[:, mask], synthesize, int(mask.sum()))
 
 
-def measure_blocks(size: int, factor: int) -> Measurement:
+def measure_blocks(size: int | Sequence[int], factor: int) -> Measurement:
     """Return the block means, times `factor` (which makes M orthonormal): super-resolution.
 
-    x^c / factor is the low-resolution image, (B, C, size/factor, size/factor).
+    x^c / factor is the low-resolution image, (B, 1, H/factor, W/factor), of images (B, 1, H, W).
+
+    Args:
+        size: the side of a square image, or (H, W).
+        factor: side of a block.
     """
-    if factor < 1 or size % factor:
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or factor < 1 or any(side % factor for side in sides):
         raise ValueError(f"factor must divide size = {size}, not {factor}")
-    rows = torch.eye(size // factor, dtype=torch.float64).repeat_interleave(factor, 1)
-    return _separable(rows / math.sqrt(factor))
+    return Measurement(
+        lambda x: torch.nn.functional.avg_pool2d(x, factor) * factor,
+        lambda c: c.repeat_interleave(factor, -2).repeat_interleave(factor, -1) / factor,
+        math.prod(side // factor for side in sides),
+    )
 
 
 def measure_low_frequencies(size: int, cutoff: int) -> Measurement:
@@ -85,6 +94,113 @@ def measure_random(num: int, shape: tuple[int, ...], seed: int) -> Measurement:
     )
 
 
+class Blur(NamedTuple):
+    """A circular blur, and the measurement that knows what the blur has not destroyed.
+
+    `transfer` (H·W,) is the factor of each coefficient of `bases.make_fourier`, `kept` (H·W,) which
+    of them are measured. A blur is diagonal there: x^c is what is left of those coefficients
+    divided by their factors, so that the measured part is the range of the blur's kept band.
+    """
+
+    size: tuple[int, int]
+    transfer: Tensor
+    kept: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the blurred images, of the shape of `x` (B, C, H, W)."""
+        basis = make_fourier(self.size)
+        c = basis.analyze(x).reshape(*x.shape[:2], -1) * self.transfer.to(x)
+        return basis.synthesize(c.flatten(1)).reshape(x.shape)
+
+    def read(self, blurred: Tensor) -> Tensor:
+        """Return x^c (B, C, K) of the sharp images, from blurred ones (B, C, H, W)."""
+        return self.measurement.analyze(blurred) / self.transfer[self.kept].to(blurred)
+
+    @property
+    def measurement(self) -> Measurement:
+        """The kept coefficients of sharp images (B, C, H, W), as x^c (B, C, K)."""
+        basis, kept = make_fourier(self.size), self.kept
+
+        def synthesize(c: Tensor) -> Tensor:
+            full = c.new_zeros(*c.shape[:2], len(kept))
+            full[..., kept.to(c.device)] = c
+            return basis.synthesize(full.flatten(1)).reshape(*c.shape[:2], *self.size)
+
+        def analyze(x: Tensor) -> Tensor:
+            return basis.analyze(x).reshape(*x.shape[:2], -1)[..., kept.to(x.device)]
+
+        return Measurement(analyze, synthesize, int(kept.sum()))
+
+
+def measure_blur(size: int | tuple[int, int], width: float, least: float = 0.05) -> Blur:
+    """Return the Gaussian `Blur` exp(−2π² width² |ω|²), ω in cycles a pixel: deblurring.
+
+    Args:
+        size: the side of a square image, or (H, W).
+        width: standard deviation of the blur, in pixels.
+        least: coefficients that the blur multiplies by less count as destroyed.
+
+    Raises:
+        ValueError: where `width` is not positive or `least` not in (0, 1].
+    """
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be positive and finite, not {width}")
+    if not 0 < least <= 1:
+        raise ValueError(f"least must be in (0, 1], not {least}")
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    row, column = (torch.fft.fftfreq(n, dtype=torch.float64) for n in sides)
+    square = row[:, None].square() + column.square()
+    transfer = (-2 * math.pi**2 * width**2 * square).exp().flatten()
+    return Blur(sides, transfer, transfer >= least)
+
+
+def measure_pair(
+    analyze: Callable[[Tensor], Tensor],
+    synthesize: Callable[[Tensor], Tensor],
+    shape: tuple[int, ...],
+    *,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+) -> Measurement:
+    """Return the measurement of two functions, after a check that they are what they must be.
+
+    On random images x and random c, in float32: ⟨analyze(x), c⟩ = ⟨x, synthesize(c)⟩, so that the
+    second is the adjoint of the first, and analyze(synthesize(c)) = c, so that M has orthonormal
+    columns. Rows of a matrix A that are not orthonormal become so by A = R Qᵀ: measure Qᵀx.
+
+    Args:
+        analyze: images (B, C, H, W) → x^c (B, …).
+        synthesize: x^c (B, …) → images (B, C, H, W).
+        shape: of one image, (C, H, W).
+        tolerance: of the checks, relative to the norms.
+        seed: of x and c.
+
+    Raises:
+        ValueError: where a shape does not come back, or a check fails, with the error found.
+    """
+    x = sample_normal((4, *shape), seed, key="pair")
+    measured = analyze(x)
+    c = sample_normal(tuple(measured.shape), seed, key="pair measured")
+    back = synthesize(c)
+    if back.shape != x.shape:
+        raise ValueError(
+            f"synthesize must return images {tuple(x.shape)} from measurements "
+            f"{tuple(c.shape)}, not {tuple(back.shape)}"
+        )
+    scale = (x.flatten(1).norm(dim=1) * c.flatten(1).norm(dim=1)).clamp(min=1e-9)
+    gap = (measured * c).flatten(1).sum(1) - (x * back).flatten(1).sum(1)
+    _check_pair("synthesize must be the adjoint of analyze", gap / scale, tolerance)
+    away = (analyze(back) - c).flatten(1).norm(dim=1) / c.flatten(1).norm(dim=1)
+    _check_pair("analyze(synthesize(c)) must be c (orthonormal columns)", away, tolerance)
+    return Measurement(analyze, synthesize, c[0].numel())
+
+
+def _check_pair(rule: str, errors: Tensor, tolerance: float) -> None:
+    worst = float(errors.abs().max())
+    if not worst <= tolerance:
+        raise ValueError(f"{rule}: on random vectors they differ by {worst:.3g}, relative")
+
+
 def _separable(rows: Tensor) -> Measurement:
     """Return the measurement x ↦ R x Rᵀ of images (B, C, H, W), R having orthonormal rows."""
     return Measurement(
@@ -94,17 +210,51 @@ def _separable(rows: Tensor) -> Measurement:
     )
 
 
-def constrain(denoiser: Denoiser, measurement: Measurement) -> Denoiser:
+def constrain(
+    denoiser: Denoiser, measurement: Measurement, sigma_m: float = 0.0
+) -> Callable[..., Tensor]:
     """Return f_c(y, sigma, x^c) = (I − M Mᵀ) f(y) + M x^c, whose ascent meets the measurements.
 
     Its direction f_c(y) − y is (I − M Mᵀ)(f(y) − y) + M (x^c − Mᵀy), that of Kadkhodaie &
     Simoncelli 2021, algorithm 2; hand x^c to `ascend` as `given`. Even with an exact denoiser the
     ends follow p(x | x^c) only as β → 0: at each level the unmeasured part settles given *noisy*
     measurements, and where β is large it has no time to follow as they become clean.
+
+    Noisy measurements x^c = Mᵀx + σ_m n are imposed down to σ = σ_m/√2; below,
+
+        f_c(y) = f(y) + M (x^c − Mᵀy) σ² / (σ_m² − σ²).
+
+    That is y + σ² ∇log p(y | x^c), exactly, for σ < σ_m: let the noise of y be a part of the noise
+    of x^c; then x^c = Mᵀy + √(σ_m² − σ²) n', n' independent of y. (Kawar, Vaksman & Elad, SNIPS,
+    NeurIPS 2021.) So the directions are exact in the end, and, as β → 0, the ends follow
+    p(x | x^c) and do not meet x^c. What comes before σ_m/√2 is not exact: a small β forgets it.
+
+    Args:
+        denoiser: f(y, sigma=None) → x̂; blind, σ is its residual's.
+        measurement: M.
+        sigma_m: σ_m, in image units; 0 for clean measurements.
+
+    Raises:
+        ValueError: where `sigma_m` is negative or not finite.
     """
+    if not 0 <= sigma_m < math.inf:
+        raise ValueError(f"sigma_m must be at least 0 and finite, not {sigma_m}")
 
     def constrained(y: Tensor, sigma: float | Tensor | None, measured: Tensor) -> Tensor:
-        return measurement.impose(denoiser(y, sigma), measured)
+        x_hat = denoiser(y, sigma)
+        imposed = measurement.impose(x_hat, measured)
+        if sigma_m == 0:
+            return imposed
+        level = (
+            estimate_sigma(y, x_hat)
+            if sigma is None
+            else torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
+        )
+        level = level.reshape(-1, *[1] * (y.ndim - 1))
+        # where it is imposed the share is not used, and must not be infinite
+        share = level**2 / (sigma_m**2 - level**2).clamp(min=sigma_m**2 / 2)
+        pulled = x_hat + share * measurement.synthesize(measured - measurement.analyze(y))
+        return torch.where(level < sigma_m / 2**0.5, pulled, imposed)
 
     return constrained
 
@@ -116,6 +266,7 @@ def sample_constrained(
     shape: tuple[int, ...],
     *,
     mean: float = 0.5,
+    sigma_m: float = 0.0,
     **options: float,
 ) -> Samples:
     """Return `Samples` x of the prior, of image `shape` (C, H, W), with Mᵀx = `measured` (B, …).
@@ -129,9 +280,10 @@ def sample_constrained(
         measured: x^c, one row an image.
         shape: of one image.
         mean: of the pixels where nothing was measured.
+        sigma_m: deviation of the noise in `measured`, which is then met only down to it.
         **options: of `sample` (seed, start, sigma_0, schedule, h, ramp, beta, sigma_end, …).
     """
     grey = measured.new_full((len(measured), *shape), mean)
     centre = measurement.impose(grey, measured)
-    limited = constrain(denoiser, measurement)
+    limited = constrain(denoiser, measurement, sigma_m)
     return sample(limited, len(measured), shape, mean=centre, given=measured, **options)
