@@ -4,7 +4,7 @@ A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` e
 """
 
 ROOMS = (
-    "noise", "images", "metrics", "bases", "denoisers", "networks", "jacobian", "sampling",
+    "checks", "noise", "images", "metrics", "bases", "denoisers", "networks", "jacobian", "sampling",
     "multiscale", "recipes", "training", "authors", "checkpoints", "figures", "widgets", "pages",
     "cli",
 )  # fmt: skip

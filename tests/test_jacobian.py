@@ -239,11 +239,13 @@ def test_bad_input_is_named(linear):
         jac.jvp(f, make_image(), torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="block must be at least 1, not 0"):
         jac.linearize(f, make_image(), block=0)
-    with pytest.raises(ValueError, match=r"pixels must lie within \(16, 16\), not \(16, 0\)"):
+    with pytest.raises(
+        ValueError, match=r"pixels must be whole \(row, column\) within \(16, 16\), not \(16, 0\)"
+    ):
         jac.filters(f, make_image(), [(16, 0)])
     with pytest.raises(ValueError, match="num must lie in 1 … 256, not 0"):
         jac.top_eigenpairs(f, make_image(), 0)
-    with pytest.raises(ValueError, match="tol must be positive, not 0"):
+    with pytest.raises(ValueError, match="tol must be above 0, not 0"):
         jac.top_eigenpairs(f, make_image(), 2, tol=0)
     with pytest.raises(ValueError, match="num must be at least 2, not 1"):
         jac.estimate_trace(f, make_image(), num=1)
@@ -255,6 +257,68 @@ def test_bad_input_is_named(linear):
         jac.mean_uv(J, 300)
     with pytest.raises(jac.NotConvergedError, match="above tol = 1e-10 after 32 products"):
         jac.top_eigenpairs(f, make_image(), 20, tol=1e-10, max_products=32)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_image_that_is_not_finite_is_refused_by_every_product(net, bad):
+    """Through closed ReLUs the backward products would be finite, and plausible."""
+    y = make_image()
+    y[0, 0, 3, 3] = bad
+    for measure in (
+        lambda: jac.dense(net, y),
+        lambda: jac.filters(net, y, [(0, 0)]),
+        lambda: jac.jvp(net, y, vectors()),
+        lambda: jac.vjp(net, y, vectors()),
+        lambda: jac.linearity_error(net, y),
+        lambda: jac.top_eigenpairs(net, y, 2),
+        lambda: jac.top_singular_values(net, y, 2),
+        lambda: jac.estimate_trace(net, y),
+        lambda: jac.estimate_sum_sq(net, y),
+        lambda: jac.estimate_asymmetry(net, y),
+    ):
+        with pytest.raises(ValueError, match="y must be finite, but 1 of 256 values"):
+            measure()
+
+
+def test_numbers_of_the_wrong_kind_are_refused(linear):
+    J, f = linear
+    y, eye = make_image(), torch.eye(256, dtype=torch.float64)
+    for value in (0, -5, 2.5, float("nan"), True, "8"):
+        for name in ("block", "max_products"):
+            with pytest.raises(ValueError, match=f"{name} must be"):
+                jac.top_eigenpairs(f, y, 2, **{name: value})
+    for value in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="tol must be"):
+            jac.top_singular_values(f, y, 2, tol=value)
+    with pytest.raises(ValueError, match=r"y must be floating point, not torch.int64"):
+        jac.dense(f, y.long())
+    with pytest.raises(ValueError, match=r"v must be torch.float64 like y, not torch.float32"):
+        jac.jvp(f, y, torch.ones(1, *SHAPE))
+    for pixel in ((1.5, 0), (-1, 0), (0, 16)):
+        with pytest.raises(ValueError, match=r"whole \(row, column\) within \(16, 16\)"):
+            jac.filters(f, y, [pixel])
+    with pytest.raises(ValueError, match=r"within \(8, 8\), not \(99, 99\)"):
+        jac.filter_radius(torch.ones(1, 1, 8, 8), [(99, 99)])
+    with pytest.raises(ValueError, match="weights must not be zero"):
+        jac.filter_radius(torch.zeros(1, 1, 8, 8), [(0, 0)])
+    for read in (jac.asymmetry, jac.symmetric_part, jac.mean_uv):
+        with pytest.raises(ValueError, match="J must be finite, but 256 of 65536"):
+            read(J.index_fill(0, torch.tensor(3), float("nan")))
+        with pytest.raises(ValueError, match=r"J must be floating point, not torch.int64"):
+            read(eye.long())
+    with pytest.raises(ValueError, match="J must not be zero"):
+        jac.asymmetry(0 * J)
+    with pytest.raises(ValueError, match="J must not be zero"):
+        jac.estimate_asymmetry(lambda y, sigma=None: 0 * y, y)
+    with pytest.raises(ValueError, match=r"f\(y\) must not be zero"):
+        jac.linearity_error(f, 0 * y)
+    axes = eye[:3].unflatten(1, SHAPE)
+    with pytest.raises(ValueError, match="b must be orthonormal images, one or more, not 3 off"):
+        jac.overlap(axes, 2 * axes)
+    with pytest.raises(ValueError, match="a must be orthonormal images, one or more, not 0"):
+        jac.overlap(axes[:0], axes)
+    with pytest.raises(ValueError, match="a and b must have one shape"):
+        jac.overlap(axes, eye[:3].unflatten(1, (1, 8, 32)))
 
 
 def test_overlap_counts_the_axes_two_spaces_share():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count
 from gahb_core.denoisers import Denoiser
 from gahb_core.jacobian.products import Products, linearize
 from gahb_core.noise import make_generator
@@ -23,14 +24,6 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def _probes(y: Tensor, num: int, seed: int) -> Tensor:
-    """Return `num` vectors of independent signs ±1 (num, C, H, W); E z zᵀ = I."""
-    if num < 2:
-        raise ValueError(f"num must be at least 2, not {num}")
-    bits = torch.randint(2, (num, *y.shape[1:]), generator=make_generator(seed, "probes"))
-    return (2 * bits - 1).to(y)
-
-
 def _summarize(draws: Tensor) -> Estimate:
     return Estimate(draws.mean().item(), (draws.std() / math.sqrt(len(draws))).item())
 
@@ -42,13 +35,17 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 def _setup(
     denoiser: Denoiser, y: Tensor, sigma: float | None, num: int, seed: int, block: int
 ) -> tuple[Products, Tensor]:
-    return linearize(denoiser, y, sigma, block), _probes(y, num, seed)
+    """Return J at `y`, and `num` vectors of independent signs ±1 (num, C, H, W); E z zᵀ = I."""
+    products, num = linearize(denoiser, y, sigma, block=block), check_count(num, "num", 2)
+    bits = torch.randint(2, (num, *y.shape[1:]), generator=make_generator(seed, "probes"))
+    return products, (2 * bits - 1).to(y)
 
 
 def estimate_trace(
     denoiser: Denoiser,
     y: Tensor,
     sigma: float | None = None,
+    *,
     num: int = 64,
     seed: int = 0,
     block: int = 64,
@@ -62,6 +59,7 @@ def estimate_sum_sq(
     denoiser: Denoiser,
     y: Tensor,
     sigma: float | None = None,
+    *,
     num: int = 64,
     seed: int = 0,
     block: int = 64,
@@ -76,6 +74,7 @@ def estimate_asymmetry(
     denoiser: Denoiser,
     y: Tensor,
     sigma: float | None = None,
+    *,
     num: int = 64,
     seed: int = 0,
     block: int = 64,
@@ -83,11 +82,16 @@ def estimate_asymmetry(
     """Return ‖J − Jᵀ‖ / ‖J‖ at one image, from ‖(J − Jᵀ) z‖² and ‖J z‖² over the same probes.
 
     The standard error is that of the ratio to first order (delta method).
+
+    Raises:
+        ValueError: where J is zero.
     """
     products, z = _setup(denoiser, y, sigma, num, seed, block)
     Jz = products.push(z)
     gap = Jz - products.pull(z)
     top, bottom = _inner(gap, gap), _inner(Jz, Jz)
+    if not bottom.mean() > 0:
+        raise ValueError("J must not be zero: the asymmetry is relative to its norm")
     ratio = (top.mean() / bottom.mean()).sqrt()
     spread = (top - ratio.square() * bottom).std() / (2 * ratio.clamp(min=1e-12) * bottom.mean())
     return Estimate(ratio.item(), (spread / math.sqrt(len(z))).item())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers import Denoiser
 from gahb_core.jacobian.products import linearize
 from gahb_core.jacobian.spectrum import SingularValues, Spectrum
@@ -92,6 +93,7 @@ def symmetric_eigenpairs(
     apply: Callable[[Tensor], Tensor],
     start: Tensor,
     num: int,
+    *,
     tol: float = 1e-3,
     max_products: int = 4000,
     seed: int = 0,
@@ -102,13 +104,13 @@ def symmetric_eigenpairs(
     was found each time, so the values must also hold still for one more block.
 
     Raises:
-        ValueError: for a `num` above the dimension, or `tol` not positive.
+        ValueError: for a `num` above the dimension, `tol` or `max_products` not positive, a `start`
+            that is not finite.
         NotConvergedError: where a residual is above `tol` after `max_products`.
     """
-    if not 1 <= num <= start.shape[1]:
-        raise ValueError(f"num must lie in 1 … {start.shape[1]}, not {num}")
-    if tol <= 0:
-        raise ValueError(f"tol must be positive, not {tol}")
+    num = check_count(num, "num", 1, check_finite(start, "start").shape[1])
+    tol = check_number(tol, "tol", above=0)
+    max_products = check_count(max_products, "max_products")
     max_basis = max(6 * num, num + 8 * len(start))
     count, before, worst = 0, None, float("inf")
     for ritz in iterate_eigenpairs(apply, start, num, max_basis, seed):
@@ -130,6 +132,7 @@ def top_eigenpairs(
     y: Tensor,
     num: int = 20,
     sigma: float | None = None,
+    *,
     tol: float = 1e-3,
     block: int = 8,
     max_products: int = 4000,
@@ -153,22 +156,25 @@ def top_eigenpairs(
     Raises:
         NotConvergedError: where the tolerance is not reached within `max_products`.
     """
-    products = linearize(denoiser, y, sigma, block)
+    products = linearize(denoiser, y, sigma, block=block)
+    ritz, count = _top_pairs(
+        lambda v: (products.push(v) + products.pull(v)) / 2,
+        y, num, block, tol=tol, max_products=max_products, seed=seed,
+    )  # fmt: skip
+    return Spectrum(ritz.lam, ritz.vectors.unflatten(1, y.shape[1:]), ritz.residuals, count)
+
+
+def _top_pairs(
+    apply: Callable[[Tensor], Tensor], y: Tensor, num: int, block: int, **options: float
+) -> tuple[Ritz, int]:
+    """Return `symmetric_eigenpairs` of a map of images (b, C, H, W), from a random first block."""
     shape = y.shape[1:]
-
-    def apply(rows: Tensor) -> Tensor:
-        v = rows.unflatten(1, shape)
-        return ((products.push(v) + products.pull(v)) / 2).flatten(1)
-
-    start = _start(y, block, seed)
-    ritz, count = symmetric_eigenpairs(apply, start, num, tol, max_products, seed)
-    return Spectrum(ritz.lam, ritz.vectors.unflatten(1, shape), ritz.residuals, count)
-
-
-def _start(y: Tensor, block: int, seed: int) -> Tensor:
-    """Return a random first block (b, D) for one image `y`."""
-    shape, generator = (min(block, y.numel()), y.numel()), make_generator(seed, "krylov start")
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(y)
+    generator = make_generator(options["seed"], "krylov start")
+    size = (min(block, y.numel()), y.numel())
+    start = torch.randn(size, generator=generator, dtype=torch.float64).to(y)
+    return symmetric_eigenpairs(
+        lambda rows: apply(rows.unflatten(1, shape)).flatten(1), start, num, **options
+    )
 
 
 def top_singular_values(
@@ -176,6 +182,7 @@ def top_singular_values(
     y: Tensor,
     num: int = 20,
     sigma: float | None = None,
+    *,
     tol: float = 1e-3,
     block: int = 8,
     max_products: int = 4000,
@@ -189,15 +196,12 @@ def top_singular_values(
     Raises:
         NotConvergedError: where the tolerance is not reached within `max_products`.
     """
-    products = linearize(denoiser, y, sigma, block)
-    shape = y.shape[1:]
-
-    def apply(rows: Tensor) -> Tensor:
-        return products.pull(products.push(rows.unflatten(1, shape))).flatten(1)
-
-    start = _start(y, block, seed)
-    ritz, _ = symmetric_eigenpairs(apply, start, num, tol, max_products, seed)
-    v = ritz.vectors.unflatten(1, shape)
+    products = linearize(denoiser, y, sigma, block=block)
+    ritz, _ = _top_pairs(
+        lambda v: products.pull(products.push(v)),
+        y, num, block, tol=tol, max_products=max_products, seed=seed,
+    )  # fmt: skip
+    v = ritz.vectors.unflatten(1, y.shape[1:])
     s = ritz.lam.clamp(min=0).sqrt()
     u = products.push(v) / s.clamp(min=torch.finfo(s.dtype).tiny)[:, None, None, None]
     return SingularValues(u, s, v)

@@ -1,11 +1,13 @@
 """Products of J with batches of vectors, and J itself, at one noisy image."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers import Denoiser
 
 
@@ -26,17 +28,21 @@ class Products(NamedTuple):
 def _check_image(y: Tensor) -> None:
     if y.ndim != 4 or len(y) != 1:
         raise ValueError(f"y must be one noisy image (1, C, H, W), not {tuple(y.shape)}")
+    check_finite(y, "y")  # backward products through closed ReLUs would not show it
 
 
-def _by_blocks(apply: Callable[[Tensor], Tensor], shape: torch.Size, block: int) -> Callable:
-    """Return `apply` for (K, *shape), checked, `block` vectors at a time, with no graph kept."""
+def _by_blocks(apply: Callable[[Tensor], Tensor], image: Tensor, block: int) -> Callable:
+    """Return `apply` for vectors like `image`, checked, `block` at a time, with no graph kept."""
     mapped = torch.vmap(apply, chunk_size=block)
+    shape, dtype = image.shape, image.dtype
 
     def product(v: Tensor) -> Tensor:
         if v.ndim != 4 or v.shape[1:] != shape:
             raise ValueError(
                 f"v must be of shape (K, {', '.join(map(str, shape))}), not {tuple(v.shape)}"
             )
+        if v.dtype != dtype:
+            raise ValueError(f"v must be {dtype} like y, not {v.dtype}")
         with torch.no_grad():
             return mapped(v) if len(v) else v.clone()
 
@@ -44,7 +50,7 @@ def _by_blocks(apply: Callable[[Tensor], Tensor], shape: torch.Size, block: int)
 
 
 def linearize(
-    denoiser: Denoiser, y: Tensor, sigma: float | None = None, block: int = 64
+    denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: int = 64
 ) -> Products:
     """Return f(y) with the maps v → J v and u → Jᵀ u at one image `y` (1, C, H, W).
 
@@ -52,11 +58,10 @@ def linearize(
     alone once a block (push) or once for all (pull). Memory grows with `block`, not with D².
 
     Raises:
-        ValueError: where `y` is not one image, or the vectors are not of its shape.
+        ValueError: where `y` is not one finite image, or the vectors are not like it.
     """
     _check_image(y)
-    if block < 1:
-        raise ValueError(f"block must be at least 1, not {block}")
+    block = check_count(block, "block")
 
     def f(image: Tensor) -> Tensor:
         return denoiser(image[None], sigma)[0]
@@ -66,23 +71,23 @@ def linearize(
         x_hat, pull = torch.func.vjp(f, image)
     return Products(
         x_hat,
-        _by_blocks(lambda v: torch.func.jvp(f, (image,), (v,))[1], image.shape, block),
-        _by_blocks(lambda u: pull(u)[0], image.shape, block),
+        _by_blocks(lambda v: torch.func.jvp(f, (image,), (v,))[1], image, block),
+        _by_blocks(lambda u: pull(u)[0], image, block),
     )
 
 
 def jvp(
-    denoiser: Denoiser, y: Tensor, v: Tensor, sigma: float | None = None, block: int = 64
+    denoiser: Denoiser, y: Tensor, v: Tensor, sigma: float | None = None, *, block: int = 64
 ) -> Tensor:
     """Return J v at `y` (1, C, H, W) for every vector of `v` (K, C, H, W): how x̂ moves with y."""
-    return linearize(denoiser, y, sigma, block).push(v)
+    return linearize(denoiser, y, sigma, block=block).push(v)
 
 
 def vjp(
-    denoiser: Denoiser, y: Tensor, u: Tensor, sigma: float | None = None, block: int = 64
+    denoiser: Denoiser, y: Tensor, u: Tensor, sigma: float | None = None, *, block: int = 64
 ) -> Tensor:
     """Return Jᵀ u at `y` (1, C, H, W) for every vector of `u` (K, C, H, W)."""
-    return linearize(denoiser, y, sigma, block).pull(u)
+    return linearize(denoiser, y, sigma, block=block).pull(u)
 
 
 def _unit_images(index: Tensor, image: Tensor) -> Tensor:
@@ -90,13 +95,23 @@ def _unit_images(index: Tensor, image: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(index, image.numel()).to(image).unflatten(1, image.shape)
 
 
-def dense(denoiser: Denoiser, y: Tensor, sigma: float | None = None, block: int = 64) -> Tensor:
+def dense(denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: int = 64) -> Tensor:
     """Return J (D, D) at one image `y`, J[i, j] = ∂x̂_i/∂y_j, D = C·H·W; `block` rows at a time."""
-    pull = linearize(denoiser, y, sigma, block).pull
+    pull = linearize(denoiser, y, sigma, block=block).pull
     J = torch.empty(y.numel(), y.numel(), dtype=y.dtype, device=y.device)
     for rows in torch.arange(y.numel(), device=y.device).split(block):
         J[rows] = pull(_unit_images(rows, y[0])).flatten(1)
     return J
+
+
+def _check_pixels(pixels: Sequence[tuple[int, int]], images: Tensor) -> None:
+    size = tuple(images.shape[-2:])
+    for pixel in pixels:
+        whole = len(pixel) == 2 and all(isinstance(n, Integral) for n in pixel)
+        if not whole or not all(0 <= n < side for n, side in zip(pixel, size, strict=True)):
+            raise ValueError(
+                f"pixels must be whole (row, column) within {size}, not {tuple(pixel)}"
+            )
 
 
 def filters(
@@ -104,6 +119,7 @@ def filters(
     y: Tensor,
     pixels: Sequence[tuple[int, int]],
     sigma: float | None = None,
+    *,
     block: int = 64,
 ) -> Tensor:
     """Return the adaptive filters (K, C, H, W) that give the estimate at each (row, column).
@@ -115,12 +131,10 @@ def filters(
         ValueError: where a pixel lies outside the image.
     """
     _check_image(y)
-    height, width = y.shape[-2:]
-    for r, c in pixels:
-        if not (0 <= r < height and 0 <= c < width):
-            raise ValueError(f"pixels must lie within {(height, width)}, not {(r, c)}")
+    _check_pixels(pixels, y)
+    width = y.shape[-1]
     index = torch.tensor([r * width + c for r, c in pixels], dtype=torch.long, device=y.device)
-    return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block)
+    return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block=block)
 
 
 def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: float = 0.9) -> Tensor:
@@ -132,15 +146,18 @@ def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: flo
         share: above 0, at most 1.
 
     Raises:
-        ValueError: where there is not one pixel a filter, or `share` is out of range.
+        ValueError: where there is not one pixel a filter, it lies outside, a filter is zero or not
+            finite, or `share` is out of range.
     """
     if weights.ndim != 4 or len(weights) != len(pixels):
         raise ValueError(
             f"pixels must be one a filter of weights (K, C, H, W), not {len(pixels)} for "
             f"{tuple(weights.shape)}"
         )
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and at most 1, not {share}")
+    _check_pixels(pixels, check_finite(weights, "weights"))
+    share = check_number(share, "share", above=0, high=1)
+    if len(weights) and float(weights.abs().amax((1, 2, 3)).min()) == 0:
+        raise ValueError("weights must not be zero: a filter without weight has no radius")
     rows, columns = (torch.arange(n, device=weights.device) for n in weights.shape[-2:])
     radii = []
     for weight, (r, c) in zip(weights, pixels, strict=True):
@@ -148,14 +165,19 @@ def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: flo
         held = weight.square().sum(0).flatten().double()[order].cumsum(0)
         # a shade less than all: the sum of many small squares is rounded
         radii.append(distance[int((held < share * (1 - 1e-9) * held[-1]).sum())])
-    return torch.stack(radii)
+    return torch.stack(radii) if radii else rows.new_empty(0, dtype=torch.float32)
 
 
 def linearity_error(denoiser: Denoiser, y: Tensor, sigma: float | None = None) -> float:
     """Return ‖f(y) − J y‖ / ‖f(y)‖ at one image: zero, to rounding, for a bias-free ReLU net.
 
     Such a net is linear in y given which of its ReLUs are open, so J is the map itself.
+
+    Raises:
+        ValueError: where f(y) is zero.
     """
-    products = linearize(denoiser, y, sigma, 1)
-    gap = products.x_hat - products.push(y)[0]
-    return (gap.norm() / products.x_hat.norm()).item()
+    products = linearize(denoiser, y, sigma, block=1)
+    gap, size = products.x_hat - products.push(y)[0], products.x_hat.norm()
+    if not size > 0:
+        raise ValueError(f"f(y) must not be zero, for the error is relative to it, not {size:.3g}")
+    return (gap.norm() / size).item()

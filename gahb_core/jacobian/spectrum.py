@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_images
+
 
 class Spectrum(NamedTuple):
     """Shrinkage factors and the atoms they act on, largest first.
@@ -40,6 +42,7 @@ class SingularValues(NamedTuple):
 def _check_square(J: Tensor, shape: Sequence[int] | None = None) -> None:
     if J.ndim != 2 or J.shape[0] != J.shape[1]:
         raise ValueError(f"J must be a square matrix, not of shape {tuple(J.shape)}")
+    check_finite(J, "J")
     if shape is not None and torch.Size(shape).numel() != len(J):
         raise ValueError(f"shape must have {len(J)} elements, not be {tuple(shape)}")
 
@@ -72,9 +75,16 @@ def svd(J: Tensor, shape: Sequence[int]) -> SingularValues:
 
 
 def asymmetry(J: Tensor) -> float:
-    """Return ‖J − Jᵀ‖ / ‖J‖ (Frobenius): 0 if symmetric, as J of an exact posterior mean is."""
+    """Return ‖J − Jᵀ‖ / ‖J‖ (Frobenius): 0 if symmetric, as J of an exact posterior mean is.
+
+    Raises:
+        ValueError: where J is zero, or no square matrix of finite numbers.
+    """
     _check_square(J)
-    return ((J - J.mT).norm() / J.norm()).item()
+    size = J.norm()
+    if not size > 0:
+        raise ValueError("J must not be zero: the asymmetry is relative to its norm")
+    return ((J - J.mT).norm() / size).item()
 
 
 def mean_uv(J: Tensor, num: int | None = None) -> float:
@@ -87,16 +97,30 @@ def mean_uv(J: Tensor, num: int | None = None) -> float:
     """
     _check_square(J)
     u, s, vh = torch.linalg.svd(J)
-    num = int((s > 0.5).sum()) if num is None else num
-    if not 1 <= num <= len(s):
-        raise ValueError(f"num must lie in 1 … {len(s)}, not {num}")
+    num = check_count(int((s > 0.5).sum()) if num is None else num, "num", 1, len(s))
     return (u.mT * vh)[:num].sum(1).abs().mean().item()
+
+
+def _check_orthonormal(images: Tensor, name: str) -> None:
+    rows = check_finite(check_images(images, name), name).flatten(1).double()
+    gap = float((rows @ rows.mT - torch.eye(len(rows)).to(rows)).abs().amax()) if len(rows) else 1.0
+    if gap > 1e-3:
+        raise ValueError(
+            f"{name} must be orthonormal images, one or more, not {len(images)} off by {gap:.2g}"
+        )
 
 
 def overlap(a: Tensor, b: Tensor) -> float:
     """Return how much of the space of `a` lies in that of `b`: 1 if all, 0 if orthogonal.
 
     Both are orthonormal images (K, C, H, W): the mean over k of ‖projection of a_k on b‖².
+
+    Raises:
+        ValueError: where they are not orthonormal to 1e-3, of two shapes, or none.
     """
+    for name, v in (("a", a), ("b", b)):
+        _check_orthonormal(v, name)
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(f"a and b must have one shape, not {tuple(a.shape)}, {tuple(b.shape)}")
     a, b = a.flatten(1).double().cpu(), b.flatten(1).double().cpu()
     return float((a @ b.mT).square().sum() / len(a))
