@@ -219,13 +219,8 @@ class BFCNN(nn.Module):
 
 
 # paper (b): which hidden layers of the 21 are 3×3 for each receptive field
-SPATIAL_LAYERS: dict[int, tuple[int, ...]] = {
-    5: (),
-    9: (8, 16),
-    13: (4, 8, 12, 16),
-    23: tuple(range(2, 20, 2)),
-    43: tuple(range(1, 20)),
-}
+_SPATIAL = {5: (), 9: (8, 16), 13: (4, 8, 12, 16), 23: range(2, 20, 2), 43: range(1, 20)}
+SPATIAL_LAYERS: dict[int, tuple[int, ...]] = {r: tuple(which) for r, which in _SPATIAL.items()}
 
 
 def num_parameters(net: nn.Module) -> int:
@@ -316,10 +311,10 @@ def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Modul
         ValueError: naming the keys that are missing, not known, or of another shape.
     """
     expected = net.state_dict()
-    missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(weights.keys() - expected.keys())
+    missing, unknown = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if missing or unknown:
-        raise ValueError(f"{origin}: keys missing {missing[:5]}, keys not known {unknown[:5]}")
+        known = f"keys missing {sorted(missing)[:5]}, keys not known {sorted(unknown)[:5]}"
+        raise ValueError(f"{origin}: {known}")
     for key, value in weights.items():
         if value.shape != expected[key].shape:
             raise ValueError(

@@ -1,11 +1,16 @@
 """Jacobian: products, matrix, eigenvectors and estimates against matrices formed by autograd."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 
 from gahb_core import jacobian as jac
 from gahb_core.bases import make_dct
-from gahb_core.denoisers import gaussian_denoiser, residual_denoiser
+from gahb_core.denoisers import gaussian_denoiser, residual_denoiser, told_denoiser
+from gahb_core.jacobian.masks import find_network
+from gahb_core.multiscale import conditional_denoiser
 from gahb_core.networks import BFCNN, UNet, fold_norm
 
 SHAPE = (1, 16, 16)
@@ -186,6 +191,79 @@ def test_all_eigenpairs_of_a_small_image():
     lam = torch.arange(16).double()
     top = jac.top_eigenpairs(lambda y, sigma=None: y * lam.reshape(4, 4), make_image(4), 16)
     torch.testing.assert_close(top.lam, lam.flip(0), rtol=0, atol=1e-10)
+
+
+def make_restless(net):
+    """Fill norms and weights so that every term counts: γ and deviations far from one."""
+    generator = torch.Generator().manual_seed(4)
+    for name, value in net.state_dict().items():
+        noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+        near_one = "gammas" in name or "running_sd" in name
+        value.copy_(1 + 0.2 * noise.tanh() if near_one else noise * (2 / value[0].numel()) ** 0.5)
+    return net
+
+
+def make_told(**kwargs):
+    low = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(5)).double()
+    net = make_restless(BFCNN(5, 6, 4, 3, **kwargs).double())
+    return partial(conditional_denoiser(net), given=low), (1, 3, 8, 8)
+
+
+OURS = {
+    "unet, three blocks": lambda: (
+        residual_denoiser(make_restless(UNet(3, 4).double())), (1, 1, 16, 24)),
+    "unet, one block, training mode": lambda: (
+        residual_denoiser(make_restless(UNet(1, 4).double().train())), (1, 1, 6, 8)),
+    "unet, chosen widths, folded": lambda: (
+        residual_denoiser(fold_norm(make_restless(UNet(2, channels=[3, 5, 4]).double()))),
+        (1, 1, 8, 8)),
+    "unet, told σ": lambda: (
+        told_denoiser(make_restless(UNet(1, 4, channels_in=2).double())), (1, 1, 6, 8)),
+    "bfcnn, a ReLU more": lambda: (
+        residual_denoiser(make_restless(BFCNN(4, 6, first_relu=True).double())), (1, 1, 8, 8)),
+    "bfcnn": lambda: (residual_denoiser(make_restless(BFCNN(5, 6).double())), (1, 1, 9, 7)),
+    "bfcnn, 1×1 and a skip": lambda: (
+        residual_denoiser(make_restless(BFCNN(5, 6, skip=True, spatial_layers=[2]).double())),
+        (1, 1, 9, 7)),
+    "details": lambda: make_told(),
+    "details, a skip": lambda: make_told(skip=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_masks_kept_give_what_differentiation_gives(kind):
+    """The networks' own products against torch.func's, in double precision, norms and all."""
+    f, shape = OURS[kind]()
+    assert find_network(f) is not None
+    generator = torch.Generator().manual_seed(6)
+    y = torch.randn(shape, generator=generator, dtype=torch.float64)
+    v = torch.randn(5, *shape[1:], generator=generator, dtype=torch.float64)
+    kept = v.clone()
+    ours = jac.linearize(f, y, 0.3, block=2)
+    other = jac.linearize(lambda z, sigma=None: f(z, sigma), y, 0.3, block=2)
+    scale = other.push(v).abs().max().item()
+    for a, b in [
+        (ours.x_hat, other.x_hat), (ours.push(v), other.push(v)), (ours.pull(v), other.pull(v)),
+    ]:  # fmt: skip
+        assert not a.requires_grad
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12 * scale)
+    assert torch.equal(v, kept)
+    assert (ours.push(v) - v).abs().max() > 0.01 * scale  # the network has its part in it
+
+
+def test_other_denoisers_are_differentiated():
+    """Only the networks themselves are known: what is wrapped, or bends them, is not."""
+    net = make_net()
+
+    class Halved(UNet):
+        def forward(self, y):
+            return super().forward(y) / 2
+
+    f = residual_denoiser(net)
+    assert find_network(f)[0] is net
+    for other in (lambda y, sigma=None: f(y), residual_denoiser(nn.Sequential(net)),
+                  residual_denoiser(Halved(1, 4)), partial(f, make_image())):  # fmt: skip
+        assert find_network(other) is None
 
 
 @pytest.mark.parametrize("rank", [0, 5, 30])

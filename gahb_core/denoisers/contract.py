@@ -56,7 +56,11 @@ class Residual:
         """Return y − net(y); `sigma` is ignored."""
         check_floating(y, "y")
         with _evaluating(self.net):
-            return y - self.net(y)
+            return y - self.net(self.network_input(y, sigma)[0])
+
+    def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:
+        """Return what the network is given, and the channel at which `y` begins there: y itself."""
+        return y, 0
 
 
 def with_sigma(y: Tensor, sigma: float | Tensor) -> Tensor:
@@ -71,10 +75,9 @@ class Told(Residual):
     Without constants, net(a y, a σ) = a net(y, σ): at another brightness it needs another σ.
     """
 
-    def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return y − net(y, σ)."""
-        with _evaluating(self.net):
-            return y - self.net(with_sigma(y, sigma))
+    def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:
+        """Return what the network is given: `y`, and σ as a channel after it."""
+        return with_sigma(y, sigma), 0
 
 
 def told_denoiser(net: nn.Module) -> Told:

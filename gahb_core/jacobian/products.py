@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers import Denoiser
+from gahb_core.jacobian.masks import find_network, fix_masks
 
 
 class Products(NamedTuple):
@@ -33,7 +34,6 @@ def _check_image(y: Tensor) -> None:
 
 def _by_blocks(apply: Callable[[Tensor], Tensor], image: Tensor, block: int) -> Callable:
     """Return `apply` for vectors like `image`, checked, `block` at a time, with no graph kept."""
-    mapped = torch.vmap(apply, chunk_size=block)
     shape, dtype = image.shape, image.dtype
 
     def product(v: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def _by_blocks(apply: Callable[[Tensor], Tensor], image: Tensor, block: int) -> 
         if v.dtype != dtype:
             raise ValueError(f"v must be {dtype} like y, not {v.dtype}")
         with torch.no_grad():
-            return mapped(v) if len(v) else v.clone()
+            return torch.cat([apply(part) for part in v.split(block)]) if len(v) else v.clone()
 
     return product
 
@@ -54,26 +54,34 @@ def linearize(
 ) -> Products:
     """Return f(y) with the maps v → J v and u → Jᵀ u at one image `y` (1, C, H, W).
 
-    Both run over a batch of vectors at once, `block` at a time, and compute what depends on `y`
-    alone once a block (push) or once for all (pull). Memory grows with `block`, not with D².
+    Both run over a batch of vectors at once, `block` at a time. A network of the book is run once
+    at `y`, and its masks kept (`jacobian.masks`); any other denoiser is differentiated, by
+    `torch.func`. Memory grows with `block`, not with D².
 
     Raises:
         ValueError: where `y` is not one finite image, or the vectors are not like it.
     """
     _check_image(y)
-    block = check_count(block, "block")
+    block, image = check_count(block, "block"), y[0].detach()
+    if found := find_network(denoiser):
+        net, network_input = found
+        part = fix_masks(net, *network_input(image[None], sigma), len(image))
+        x_hat, push, pull = part.out[0], part.push, part.pull
+    else:
+        x_hat, push, pull = _by_autograd(denoiser, image, sigma)
+    return Products(x_hat, _by_blocks(push, image, block), _by_blocks(pull, image, block))
+
+
+def _by_autograd(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products:
+    """Return f and its products at `image` (C, H, W) of a denoiser of any kind."""
 
     def f(image: Tensor) -> Tensor:
         return denoiser(image[None], sigma)[0]
 
-    image = y[0].detach()
     with torch.no_grad():
         x_hat, pull = torch.func.vjp(f, image)
-    return Products(
-        x_hat,
-        _by_blocks(lambda v: torch.func.jvp(f, (image,), (v,))[1], image, block),
-        _by_blocks(lambda u: pull(u)[0], image, block),
-    )
+    push = torch.vmap(lambda v: torch.func.jvp(f, (image,), (v,))[1])
+    return Products(x_hat, push, torch.vmap(lambda u: pull(u)[0]))
 
 
 def jvp(

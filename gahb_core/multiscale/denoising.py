@@ -53,8 +53,15 @@ class Conditional:
         Raises:
             ValueError: where `given` is None or its shape does not go with that of `y`.
         """
+        joint, start = self.network_input(y, sigma, given)
+        return self._joint(joint)[:, start:]
+
+    def network_input(
+        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+    ) -> tuple[Tensor, int]:
+        """Return what the network is given, [given, y], and the channel at which `y` begins."""
         check_given(y, given)
-        return self._joint(torch.cat([given, y], 1))[:, given.shape[1] :]
+        return torch.cat([given, y], 1), given.shape[1]
 
 
 def check_given(y: Tensor, given: Tensor | None) -> None:
