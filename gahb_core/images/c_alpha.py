@@ -13,6 +13,7 @@ from gahb_core.noise import sample_uniform
 EXTRA_DECAY = {"paper": (0.0, 0.0), "holder": (0.5, 1.0)}
 # side at which the contours of amplitude "fixed" are those of the papers' recipe
 REFERENCE_SIZE = 64
+BLOCK = 8  # images made at once
 
 
 class CAlpha(NamedTuple):
@@ -54,7 +55,8 @@ def _smooth_planes(b: Tensor, decay: float) -> Tensor:
 def _rescale(b: Tensor, low: Tensor, high: Tensor) -> Tensor:
     low, high = low[:, None, None], high[:, None, None]
     least, most = b.amin((-2, -1), keepdim=True), b.amax((-2, -1), keepdim=True)
-    return low + (high - low) * (b - least) / (most - least)
+    # in place, as the planes are ours and memory is what takes time here
+    return b.sub_(least).mul_(high - low).div_(most - least).add_(low)
 
 
 def coverage(contour: Tensor, size: int) -> Tensor:
@@ -66,7 +68,7 @@ def coverage(contour: Tensor, size: int) -> Tensor:
         raise ValueError(f"contour must be of shape (N, S), not {tuple(contour.shape)}")
     size = check_count(size, "size")
     rows = torch.arange(size, dtype=contour.dtype)[:, None]
-    return (rows + 0.5 - contour[:, None, :]).clamp(0, 1)[:, None]
+    return (rows + 0.5 - contour[:, None, :]).clamp_(0, 1)[:, None]
 
 
 def make_c_alpha_parts(
@@ -118,8 +120,9 @@ def make_c_alpha_parts(
     contour_extra, background_extra = EXTRA_DECAY[spectrum]
     gain = math.sqrt(size / REFERENCE_SIZE) if amplitude == "fixed" else 1.0
     contour = size * (0.5 + gain * _smooth_lines(2 * u - 1, alpha + contour_extra))
-    decay = smooth + background_extra
-    planes = _smooth_planes(2 * b.reshape(num, 2, size, size) - 1, decay)
+    planes = _smooth_planes(
+        b.mul_(2).sub_(1).reshape(num, 2, size, size), smooth + background_extra
+    )
     bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))
     dark = _rescale(planes[:, 1], torch.zeros(num), ends[:, 1])
     coin = (ends[:, 2] < 0.5)[:, None, None]
@@ -140,5 +143,14 @@ def make_c_alpha(
     start: int = 0,
     **options: float | str | None,
 ) -> Tensor:
-    """Return `num` C^α images (num, 1, size, size) in [0, 1]; see `make_c_alpha_parts`."""
-    return make_c_alpha_parts(num, alpha, size, seed, start, **options).x
+    """Return `num` C^α images (num, 1, size, size) in [0, 1]; see `make_c_alpha_parts`.
+
+    They are made a few at a time, which stay in the processor's cache: memory is that of the
+    images returned.
+    """
+    x = torch.empty(max(num, 0), 1, size, size)
+    for first in range(0, max(num, 1), BLOCK):  # once at least, for its checks
+        some = min(BLOCK, num - first)
+        parts = make_c_alpha_parts(some, alpha, size, seed, start + first, **options)
+        x[first : first + some] = parts.x
+    return x
