@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def gahb(project, *words, module="gahb_core.cli"):
 
 def execute(project, name):
     """Return a running process of one page."""
-    return gahb(project, "--force", name, module="gahb_core.pages.execute")
+    return gahb(project, "--force", name, module="gahb_core.pages")
 
 
 def wait_for(condition, seconds=60):
@@ -182,7 +183,7 @@ def test_a_changed_notebook_that_still_reads_is_not_built(project):
         (["print('so far')\nimport os, time\nos.kill(os.getpid(), 9)\ntime.sleep(9)"],
          "cell 3: DeadKernelError: the kernel died (killed, or out of memory)", "import os"),
         (["print('so far')", "import time\ntime.sleep(60)"],
-         "cell 4: PageTimeout: more than 6 s (--timeout)", "so far"),
+         "cell 4: PageTimeout: more than 20 s (--timeout)", "so far"),
         (["exit()"], "it did not record 1 of its figures: a.b", "exit"),
         (["print('so far')"], "it did not record 1 of its figures: a.b", "so far"),
     ],
@@ -192,7 +193,7 @@ def test_a_failure_is_one_line_and_keeps_the_notebook_so_far(project, cells, rea
     page = add_page(project, "bad", *code, records=["a.b"], parameters="num = 1")
     places = Places(project)
     with pytest.raises(PageError) as error:
-        execute_page(page, places, timeout=6 if "60" in cells[-1] else None)
+        execute_page(page, places, timeout=20 if "60" in cells[-1] else None)
     assert str(error.value) == reason
     assert kept in places.failed("bad").read_text()
     nbformat.validate(nbformat.read(places.failed("bad"), 4))
@@ -210,7 +211,8 @@ def test_the_reason_reaches_the_report(project, capfd):
         file.write("  - {name: broken, notebook: broken.ipynb}\n")
     assert cli.main(["--root", str(project), "run", "b", "--timeout", "5"]) == 1
     printed = capfd.readouterr().out
-    assert "bad failed: cell 2: PageTimeout: more than 5 s (--timeout); see " in printed
+    reason = r"bad failed: (cell 2: )?PageTimeout: more than 5 s \(--timeout\)"  # in it or before
+    assert re.search(reason, printed)
     assert "broken failed: " in printed
     assert "broken.ipynb must be a notebook, and is damaged" in printed
     assert json.loads(Places(project).run.read_text())["bad"]["status"] == "failed"
@@ -220,15 +222,15 @@ def test_the_reason_reaches_the_report(project, capfd):
 
 
 def test_processor_time_and_memory_are_told_and_order_the_next_run(project, capfd):
-    work = "import time\nx = bytearray(300_000_000)\nend = time.process_time() + 1.5\n"
+    work = "import time\nx = bytearray(300_000_000)\nend = time.process_time() + 3\n"
     work += "while time.process_time() < end:\n    pass"
     add_page(project, "work", "# Work", work)
     places = Places(project)
     run_pages(places, ["a_one", "work"], num_jobs=1, say=lambda _: None)
     table = json.loads(places.run.read_text())
     assert set(table) == {"a_one", "work"}
-    more = table["work"]["processor_seconds"] - table["a_one"]["processor_seconds"]
-    assert 1 < more < 10
+    assert 3 < table["work"]["processor_seconds"] < 20
+    assert 0.2 < table["a_one"]["processor_seconds"] < 20
     assert 300 < table["work"]["peak_mb"] < 1000
     assert table["a_one"]["peak_mb"] < 290
     pages = load_pages(project)
