@@ -56,7 +56,8 @@ def writing(path: Path, sync: bool = True) -> Iterator[Path]:
                 os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        if error.filename is not None and error.errno is None:
+        ours = error.filename in (None, str(part)) and (error.errno or type(error) is OSError)
+        if not ours:
             raise
         reason = error.strerror or str(error)
         raise OSError(error.errno or 0, f"could not be written: {reason}", str(path)) from error

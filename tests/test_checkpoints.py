@@ -2,12 +2,15 @@ import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 from gahb_core import checkpoints
+from gahb_core.files import Busy
 from gahb_core.images import load_images
 from gahb_core.multiscale import haar_level, haar_merge
 from gahb_core.noise import add_noise, sigma_from_psnr
@@ -161,6 +164,59 @@ def test_a_card_of_another_recipe_is_refused(shelf):
         checkpoints.load(NAME, "smoke", recipe=other)
 
 
+def test_a_checkpoint_of_another_recipe_is_not_trained(shelf):
+    card = json.loads(shelf[1].read_text())
+    checkpoints.write_card(shelf[1], card | {"fingerprint": "0" * 16})
+    assert checkpoints.find_status(NAME, "smoke") == "outdated"
+    shelf[1].write_text("{")
+    assert checkpoints.find_status(NAME, "smoke") == "outdated"
+
+
+@pytest.mark.parametrize("key", ["sha256", "psnr_out", "fingerprint", "training"])
+def test_a_card_that_lacks_a_key_is_refused(shelf, key):
+    card = json.loads(shelf[1].read_text())
+    del card[key]
+    shelf[1].write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=f"must be a checkpoint's card: of its keys differ {key}"):
+        checkpoints.load(NAME, "smoke")
+    assert checkpoints.find_status(NAME, "smoke") == "outdated"
+
+
+def test_a_card_whose_figures_were_changed_is_refused(shelf):
+    card = json.loads(shelf[1].read_text())
+    assert card == checkpoints.seal_card(card)
+    card["psnr_out"]["test"][0] += 0.001
+    shelf[1].write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="its card_sha256 is not that of its figures"):
+        checkpoints.load(NAME, "smoke")
+    del card["card_sha256"]  # as cards were before they had one
+    shelf[1].write_text(json.dumps(card))
+    assert checkpoints.load(NAME, "smoke").card == card
+
+
+@pytest.mark.parametrize("at", range(5, 95, 10))
+def test_a_flipped_bit_of_a_card_is_refused(shelf, at):
+    content = bytearray(shelf[1].read_bytes())
+    content[len(content) * at // 100] ^= 4
+    shelf[1].write_bytes(content)
+    with pytest.raises(ValueError, match="card"):
+        checkpoints.load(NAME, "smoke")
+
+
+def test_another_training_of_the_recipe_is_refused_and_names_its_process(shelf):
+    code = (
+        "import time; from gahb_core import checkpoints\n"
+        f"for _ in checkpoints.train({NAME!r}, 'smoke'):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(Busy, match=f"is being made by process {holder.pid} on"):
+            next(checkpoints.train(NAME, "smoke"))
+        holder.kill()
+    assert checkpoints.load(NAME, "smoke").card["name"] == NAME
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
 def test_a_broken_card_is_refused(shelf, text):
     shelf[1].write_text(text)
@@ -190,6 +246,9 @@ def test_shipped_checkpoints_are_whole_and_light():
     total = 0
     for path in cards:
         card = json.loads(path.read_text())
+        assert card == checkpoints.seal_card(card), (
+            f"{path} is not sealed: write it anew with checkpoints.write_card"
+        )
         assert checkpoints.load(card["name"]).card["name"] == card["name"]
         total += checkpoints.paths(card["name"])[0].stat().st_size
         for key, value in find_recipe(card["name"]).expected.items():

@@ -11,7 +11,7 @@ import torch
 from conftest import make_notebook
 
 from gahb_core import images
-from gahb_core.files import write_if_changed, write_safely
+from gahb_core.files import write_safely
 from gahb_core.pages import (
     Page,
     Places,
@@ -142,11 +142,25 @@ def test_a_beginning_selects_all_that_match_and_a_whole_name_one(project):
     ("line", "match"),
     [
         ("{name: a_one, notebook: a.ipynb}", r"must be unique, not repeated: \['a_one'\]"),
-        ("{name: b}", "needs name and notebook"),
+        ("{name: b}", "book/pages.yml, page b: 'notebook' is a required property"),
         ("{name: b, notebook: b.ipynb}", "page b: notebook .*b.ipynb does not exist"),
-        ("{name: b, notebook: a.ipynb, colour: 1}", "may have the keys .*colour"),
-        ("{name: b, notebook: a.ipynb, needs: {tea: [x]}}", "needs of page b may have the keys"),
+        ("{name: b, notebook: a.ipynb, colour: 1}", "page b: .*colour. was unexpected"),
+        ("{name: b, notebook: a.ipynb, needs: {tea: [x]}}", "page b: needs: .*tea. was unexpected"),
         ("{name: b, notebook: a.ipynb, needs: {results: [c]}}", r"unknown pages \['c'\]"),
+        (
+            "{name: b, notebook: a.ipynb, needs: {data: faces}}",
+            "page b: needs.data: 'faces' is not",
+        ),
+        ("{name: ../../evil, notebook: a.ipynb}", "page ../../evil: name: must match .*evil"),
+        ("{name: run, notebook: a.ipynb}", "page run: name: must match"),
+        ("{name: b, notebook: ../a.ipynb}", "page b: notebook: must match"),
+        ("{name: b, name: c, notebook: a.ipynb}", "line 4: must be YAML: key 'name' stands twice"),
+        ("{name: b, notebook: a.ipynb, parameters: [1]}", "page b: parameters: .* 'object'"),
+        ("{name: b, notebook: a.ipynb, parameters: {1a: 1}}", "page b: parameters: "),
+        ("{name: b, notebook: a.ipynb, title: 3}", "page b: title: 3 is not of type 'string'"),
+        ("{name: b,\tnotebook: [}", "line 4: must be YAML"),
+        ("b", "page 3: 'b' is not of type 'object'"),
+        ("7", "page 3: 7 is not of type 'object'"),
     ],
 )
 def test_pages_are_checked(project, line, match):
@@ -156,8 +170,32 @@ def test_pages_are_checked(project, line, match):
         load_pages(project)
 
 
+@pytest.mark.parametrize("text", ["", "pages", "pages: 1", "pages: []\nmore: 1", "- a", "\x00"])
+def test_a_listing_that_is_none_is_refused(project, text):
+    (project / "book" / "pages.yml").write_text(text)
+    with pytest.raises(ValueError, match=r"book.pages.yml.*: "):
+        load_pages(project)
+
+
+def test_values_are_what_they_look_like(project):
+    values = "{a: 1e-3, b: on, c: 2026-11-25, d: 010, e: -3, f: true, g: null, h: .5, i: 1:30}"
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write(f"  - {{name: b, notebook: a.ipynb, parameters: {values}}}\n")
+    assert load_pages(project)[2].parameters == {
+        "a": 0.001, "b": "on", "c": "2026-11-25", "d": "010", "e": -3, "f": True, "g": None,
+        "h": 0.5, "i": "1:30",
+    }  # fmt: skip
+
+
 def test_root_is_found_from_within(project):
     assert find_root(project / "book") == project.resolve()
+
+
+def test_a_root_that_is_given_is_not_replaced_by_the_installed_one(tmp_path):
+    with pytest.raises(ValueError, match="root must be a folder, and .*place is none"):
+        find_root(tmp_path / "no" / "such" / "place")
+    with pytest.raises(ValueError, match=f"no book/pages.yml at or above {tmp_path}"):
+        find_root(tmp_path)
 
 
 def test_fingerprint_follows_every_input(project):
@@ -175,10 +213,12 @@ def test_fingerprint_follows_every_input(project):
 
     page = load_pages(project)[0]._replace(checkpoints=("set/N=1/A",), results=("a_five",))
     weights = project / "book" / "checkpoints" / "laptop" / "set" / "N=1"
-    assert is_new(page.notebook, make_notebook("# other"))
+    assert is_new(page.notebook, make_notebook("# other", "import gahb_core.noise"))
     assert is_new(project / "gahb_core" / "noise.py", "one = 2\n")
     assert is_new(project / "requirements.txt", "torch==0\n")
-    assert is_new(project / "book" / "measured" / "times.json", "{}")
+    assert not is_new(project / "book" / "measured" / "times.json", "{}")
+    assert is_new(page.notebook, make_notebook("import gahb_core.noise", "read('times.json')"))
+    assert is_new(project / "book" / "measured" / "times.json", "{1}")
     assert not is_new(weights / "A.safetensors", "weights without their card")
     assert is_new(weights / "A.card.json", "card")
     assert is_new(weights / "A.safetensors", "other weights")
@@ -389,14 +429,6 @@ def test_book_is_built_once_and_a_warning_is_an_error(project, capfd):
         with pytest.raises(RuntimeError, match="warnings or errors"):
             build_book(places)
         assert "undefined label: 'nowhere'" in capfd.readouterr().err
-
-
-def test_files_that_hold_the_same_are_not_touched(tmp_path):
-    path = tmp_path / "a" / "b"
-    assert write_if_changed(path, b"1")
-    before = path.stat().st_mtime_ns
-    assert not write_if_changed(path, b"1")
-    assert path.stat().st_mtime_ns == before
 
 
 def test_server_is_for_this_machine_alone(tmp_path):

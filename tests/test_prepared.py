@@ -224,7 +224,7 @@ def test_an_interrupted_preparation_goes_on(data, source, cut):
         prepared.prepare("celeba", 24, say=lambda line: None)
     with pytest.raises(images.MissingData, match="'gahb fetch celeba --size 24' makes them"):
         prepared.locate_prepared("celeba", 24)
-    (part,) = data.iterdir()
+    (part,) = data.glob("*.part")
     if cut:
         part.write_bytes(part.read_bytes()[:-cut])
     source[0] = Pictures()
@@ -244,7 +244,7 @@ def test_a_part_that_two_processes_wrote_is_refused(data, source):
     source[0] = Pictures(stop=30)
     with pytest.raises(KeyboardInterrupt):
         prepared.prepare("celeba", 24, say=lambda line: None)
-    (part,) = data.iterdir()
+    (part,) = data.glob("*.part")
     part.write_bytes(part.read_bytes() * 2)
     source[0] = Pictures()
     with pytest.raises(ValueError, match="must hold pictures in their order"):

@@ -26,11 +26,13 @@ from gahb_core.training import (
     batch_indices,
     estimate_norms,
     learning_rate,
+    loop,
     make_batch,
     make_optimizer,
     orthogonalize,
     train,
 )
+from gahb_core.training.state import read_state
 
 SMALL = Recipe(
     "small",
@@ -116,6 +118,109 @@ def test_state_of_another_recipe_is_refused(tmp_path):
     _drain(replace(SMALL, num_steps=2), tmp_path / "state")
     with pytest.raises(ValueError, match="of another recipe than 'small'"):
         _drain(SMALL, tmp_path / "state")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a state, as saved after three steps of sixty."""
+    path = tmp_path_factory.mktemp("state") / "state"
+    state = loop._State(SMALL, "cpu")
+    images = open_images("fashion", "A", 64)
+    for _ in range(3):
+        loop._take_step(state, images, "cpu")
+        state.step += 1
+    state.save(path)
+    return path.read_bytes()
+
+
+def _damage(kind, content):
+    """Yield damaged copies of a file, with what was done."""
+    draws = random.Random(0)
+    if kind == "flipped bits":
+        for _ in range(40):
+            at, bit = draws.randrange(len(content)), draws.randrange(8)
+            flipped = bytes([content[at] ^ (1 << bit)])
+            yield f"bit {bit} of byte {at}", content[:at] + flipped + content[at + 1 :]
+    elif kind == "zeroed spans":
+        for _ in range(10):
+            at = draws.randrange(len(content) - 64)
+            if any(content[at : at + 64]):
+                yield f"zeros from {at}", content[:at] + bytes(64) + content[at + 64 :]
+    else:
+        for share in (0, 0.001, 0.3, 0.9, 0.999):
+            yield f"{share} of it", content[: int(share * len(content))]
+
+
+@pytest.mark.parametrize("kind", ["flipped bits", "zeroed spans", "cuts"])
+def test_a_damaged_state_is_refused(tmp_path, saved, kind):
+    path = tmp_path / "state"
+    for what, content in _damage(kind, saved):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is cut, changed or foreign; delete it"):
+            pytest.fail(f"taken in spite of {what}: {read_state(path, SMALL)['step']}")
+
+
+@pytest.mark.parametrize("kind", ["flipped bits", "zeroed spans", "cuts"])
+def test_a_damaged_state_of_before_is_refused_or_read_right(tmp_path, saved, kind):
+    """States from before there was a checksum are archives, whose entries have one of their own."""
+    before = saved[saved.index(b"\n") + 1 :]
+    path = tmp_path / "state"
+    path.write_bytes(before)
+    right = read_state(path, SMALL)
+    assert right["step"] == 3
+    for _, content in _damage(kind, before):
+        path.write_bytes(content)
+        try:
+            found = read_state(path, SMALL)
+        except ValueError:
+            continue
+        assert found["step"] == right["step"]  # what was changed lies between the entries
+        assert all(torch.equal(found["mean"][k], v) for k, v in right["mean"].items())
+        assert all(torch.equal(found["net"][k], v) for k, v in right["net"].items())
+
+
+def test_a_state_of_before_is_gone_on_from_to_the_same_bits(tmp_path, saved, one_thread):
+    path = tmp_path / "state"
+    for content in (saved, saved[saved.index(b"\n") + 1 :]):
+        path.write_bytes(content)
+        pairs = zip(
+            _drain(SMALL, path).net.state_dict().values(),
+            _drain(SMALL).net.state_dict().values(),
+            strict=True,
+        )
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"step": 61}, "step must be from 0 to 60, not 61; delete it to start anew"),
+        ({"step": -1}, "step must be from 0 to 60, not -1"),
+        ({"step": None}, "step must be from 0 to 60, not None"),
+        ({"losses": torch.zeros(3)}, "losses must be a tensor of the last hundred"),
+        ({"recipe": None}, "is of another recipe than 'small'"),
+        ({"net": {}}, "must fit the network of 'small'; delete it to start anew"),
+        ({"optimizer": {}}, "must fit the network of 'small'; delete it to start anew"),
+        ({"curve": ...}, "it must hold step, seconds, curve"),
+        ("foreign", "is foreign; delete it|it must hold step"),
+    ],
+)
+def test_a_whole_state_of_something_else_is_refused(tmp_path, saved, change, match):
+    path = tmp_path / "state"
+    path.write_bytes(saved)
+    data = read_state(path, SMALL) if change != "foreign" else torch.zeros(3)
+    if change != "foreign":
+        data |= change
+        data = {key: value for key, value in data.items() if value is not ...}
+    torch.save(data, path)
+    with pytest.raises(ValueError, match=match):
+        _drain(SMALL, path)
+
+
+def test_the_loss_of_a_short_training_is_the_mean_of_its_steps(one_thread, monkeypatch):
+    losses = [torch.tensor(float(k)) for k in range(1, 61)]
+    monkeypatch.setattr(loop, "_take_step", lambda state, *_: losses[state.step])
+    assert _drain(SMALL).loss == pytest.approx(30.5)
 
 
 def test_every_image_comes_once_an_epoch_and_the_order_changes():

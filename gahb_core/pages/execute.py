@@ -1,4 +1,4 @@
-"""One page, executed by papermill in this process: `python -m gahb_core.pages.execute NAME`.
+"""One page, executed by papermill in this process: `python -m gahb_core.pages NAME`.
 
 `gahb run` starts one such process a page, because papermill changes the working folder, which
 belongs to a whole process.
@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,7 +182,3 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

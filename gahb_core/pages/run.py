@@ -44,7 +44,7 @@ def _run_here(
     pages: list[Page], places: Places, num_jobs: int, options: list[str], say: Callable
 ) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed in processes of its own."""
-    command = [sys.executable, "-m", "gahb_core.pages.execute", "--root", str(places.root)]
+    command = [sys.executable, "-m", "gahb_core.pages", "--root", str(places.root)]
     command += ["--profile", places.profile, *options]
     began: dict[str, float] = {}
     spoke: dict[str, float] = {}
