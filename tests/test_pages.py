@@ -32,7 +32,7 @@ from gahb_core.pages import (
     stage_book,
     submit_jobs,
 )
-from gahb_core.pages.book import _own_labels
+from gahb_core.pages.book import _fill_parameters, _own_labels
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.outcomes import Outcome
@@ -210,7 +210,7 @@ def test_pages_run_once_and_are_then_skipped(project):
     places, said = Places(project), []
     first = run_pages(places, [], num_jobs=2, say=said.append)
     assert statuses(first) == {"a_one": "ok", "a_five": "ok"}
-    assert load_results("a_five", root=project)["a.twice"] == Result("a_five", "a.twice", 10, 3)
+    assert load_results("a_five", root=project)["a.twice"].value == 10
     assert "  a_one: started" in said
     left = {p.name for p in (places.build / "executed").iterdir()}
     assert left == {f"a_{n}.{kind}" for n in ("one", "five") for kind in ("ipynb", "hash", "json")}
@@ -223,11 +223,17 @@ def test_pages_run_once_and_are_then_skipped(project):
     five = nbformat.read(stage / "book" / "a_five.ipynb", 4)
     assert five.cells[0].source == "# With five"
     assert "papermill" not in json.dumps(five)
-    tags = [cell.metadata.get("tags", []) for cell in five.cells]
-    assert ["injected-parameters", "hide-input"] in tags
-    one = nbformat.read(stage / "book" / "a_one.ipynb", 4)
-    tags = [cell.metadata.get("tags", []) for cell in one.cells]
-    assert ["injected-parameters", "remove-cell"] in tags
+    for name, own in (("a_five", "num = 5"), ("a_one", "num = 1")):  # each shows its own
+        cells = nbformat.read(stage / "book" / f"{name}.ipynb", 4).cells
+        by_tag = {t: cell for cell in cells for t in cell.metadata.get("tags", [])}
+        assert own in by_tag["parameters"].source
+        assert "remove-cell" in by_tag["injected-parameters"].metadata.tags
+
+
+def test_parameters_are_shown_as_the_page_was_run():
+    source = '# é\nnums: list = [\n    1,\n]  # N\nseed = 0\nα = "é"; name = "ü"  # two\n'
+    shown = _fill_parameters(source, {"nums": [10], "name": "b", "other": 1})
+    assert shown == "# é\nnums: list = [10]  # N\nseed = 0\nα = \"é\"; name = 'b'  # two\n"
 
 
 def test_kernel_is_this_python_whatever_is_installed(project, tmp_path, monkeypatch):
