@@ -41,10 +41,10 @@ def _tidy_notebook(content: dict[str, Any], page: Page) -> dict[str, Any]:
 
 
 def _fill_parameters(source: str, values: dict[str, Any]) -> str:
-    """Return the parameters cell `source` as the page was run: its defaults replaced by `values`.
+    r"""Return the parameters cell `source` as the page was run: its defaults replaced by `values`.
 
-    >>> _fill_parameters('nums = [1, 10]  # N\\nseed = 0\\n', {"nums": [10, 100]})
-    'nums = [10, 100]  # N\\nseed = 0\\n'
+    >>> _fill_parameters('nums = [1, 10]  # N\nseed = 0\n', {"nums": [10, 100]})
+    'nums = [10, 100]  # N\nseed = 0\n'
     """
     lines = source.splitlines(keepends=True)
     for node in reversed(ast.parse(source).body):
