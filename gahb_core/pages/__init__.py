@@ -15,8 +15,8 @@ from gahb_core.pages.spec import Page, Places, find_root, select_pages
 from gahb_core.pages.stamp import fingerprint
 
 __all__ = [
-    "KEY", "KINDS", "Outcome", "Page", "Places", "Result", "build_book", "collect_results", "find_root",
-    "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
-    "load_results", "mark_published", "record", "run_pages", "run_processes", "select_pages", "serve_book",
-    "share_cores", "stage_book", "submit_jobs",
+    "KEY", "KINDS", "Outcome", "Page", "Places", "Result", "build_book", "collect_results",
+    "find_root", "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
+    "load_results", "mark_published", "record", "run_pages", "run_processes", "select_pages",
+    "serve_book", "share_cores", "stage_book", "submit_jobs",
 ]  # fmt: skip
