@@ -64,7 +64,8 @@ def project(tmp_path):
     (tmp_path / "book" / "a.ipynb").write_text(
         make_notebook(
             "# A page",
-            "from gahb_core.pages import record\nrecord('a.twice', 2 * num, published=3)",
+            "from gahb_core.pages import record\n"
+            "record('a.twice', 2 * num, published=3, kind='paper')",
             parameters="num = 1\nprofile = 'laptop'",
         )
     )

@@ -13,6 +13,7 @@ from conftest import make_notebook
 from gahb_core import images
 from gahb_core.files import write_safely
 from gahb_core.pages import (
+    KINDS,
     Page,
     Places,
     Result,
@@ -23,6 +24,7 @@ from gahb_core.pages import (
     format_report,
     load_pages,
     load_results,
+    mark_published,
     record,
     run_pages,
     run_processes,
@@ -30,7 +32,7 @@ from gahb_core.pages import (
     stage_book,
     submit_jobs,
 )
-from gahb_core.pages.book import _own_labels
+from gahb_core.pages.book import _fill_parameters, _own_labels
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.outcomes import Outcome
@@ -55,15 +57,19 @@ def add_page(project, name, *cells, needs="{}", parameters=None):
 def test_record_keeps_and_merges(tmp_path, monkeypatch, capsys):
     path = tmp_path / "deep" / "r.json"
     monkeypatch.setenv("GAHB_RESULTS", str(path))
-    record("a.slope", torch.tensor(0.5), published=0.61)
-    record("a.curve", {"train": np.array([1.0, 2.0]), "n": 3}, published="Fig. 2")
+    record("a.slope", torch.tensor(0.5), published=0.61, kind="computed")
+    record("a.curve", {"train": np.array([1.0, 2.0]), "n": 3}, published="Fig. 2", kind="figure")
     record("a.slope", 0.25)
     assert json.loads(path.read_text()) == {
         "a.slope": {"value": 0.25},
-        "a.curve": {"value": {"train": [1.0, 2.0], "n": 3}, "published": "Fig. 2"},
+        "a.curve": {
+            "value": {"train": [1.0, 2.0], "n": 3},
+            "published": "Fig. 2",
+            "kind": "figure",
+        },
     }
     assert list(path.parent.iterdir()) == [path]  # nothing half-written is left
-    assert "a.slope = 0.5  (published: 0.61)" in capsys.readouterr().out
+    assert "a.slope = 0.5  (published: 0.61 [C])" in capsys.readouterr().out
 
 
 def test_record_by_hand_only_prints(tmp_path, monkeypatch, capsys):
@@ -92,6 +98,15 @@ def test_record_rejects(tmp_path, monkeypatch, value, match):
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.parametrize("kind", [None, "read", "P"])
+def test_a_published_figure_says_how_it_is_known(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("GAHB_RESULTS", str(tmp_path / "r.json"))
+    with pytest.raises(ValueError, match="kind must be one of paper, code, computed, figure"):
+        record("a.b", 1, published=2, kind=kind)
+    assert not (tmp_path / "r.json").exists()
+    assert [mark_published(0.5, k) for k in KINDS] == [f"0.5 [{m}]" for m in "PKCFT"]
+
+
 @pytest.mark.parametrize("name", ["", "A.b", "a b", "a..b", "a."])
 def test_record_rejects_names(name):
     with pytest.raises(ValueError, match="name must be lower-case words joined by dots"):
@@ -100,8 +115,8 @@ def test_record_rejects_names(name):
 
 def test_results_are_read_back(project):
     path = Places(project).results("a_one")
-    write_safely(path, json.dumps({"a.b": {"value": 2, "published": 3}}))
-    row = Result("a_one", "a.b", 2, 3)
+    write_safely(path, json.dumps({"a.b": {"value": 2, "published": 3, "kind": "paper"}}))
+    row = Result("a_one", "a.b", 2, 3, "paper")
     assert load_results("a_one", root=project) == {"a.b": row}
     assert collect_results(root=project) == [row]
     with pytest.raises(FileNotFoundError, match="run it with `gahb run a_five`"):
@@ -235,7 +250,7 @@ def test_pages_run_once_and_are_then_skipped(project):
     places, said = Places(project), []
     first = run_pages(places, [], num_jobs=2, say=said.append)
     assert statuses(first) == {"a_one": "ok", "a_five": "ok"}
-    assert load_results("a_five", root=project)["a.twice"] == Result("a_five", "a.twice", 10, 3)
+    assert load_results("a_five", root=project)["a.twice"].value == 10
     assert "  a_one: started" in said
     left = {p.name for p in (places.build / "executed").iterdir()}
     assert left == {f"a_{n}.{kind}" for n in ("one", "five") for kind in ("ipynb", "hash", "json")}
@@ -248,11 +263,17 @@ def test_pages_run_once_and_are_then_skipped(project):
     five = nbformat.read(stage / "book" / "a_five.ipynb", 4)
     assert five.cells[0].source == "# With five"
     assert "papermill" not in json.dumps(five)
-    tags = [cell.metadata.get("tags", []) for cell in five.cells]
-    assert ["injected-parameters", "hide-input"] in tags
-    one = nbformat.read(stage / "book" / "a_one.ipynb", 4)
-    tags = [cell.metadata.get("tags", []) for cell in one.cells]
-    assert ["injected-parameters", "remove-cell"] in tags
+    for name, own in (("a_five", "num = 5"), ("a_one", "num = 1")):  # each shows its own
+        cells = nbformat.read(stage / "book" / f"{name}.ipynb", 4).cells
+        by_tag = {t: cell for cell in cells for t in cell.metadata.get("tags", [])}
+        assert own in by_tag["parameters"].source
+        assert "remove-cell" in by_tag["injected-parameters"].metadata.tags
+
+
+def test_parameters_are_shown_as_the_page_was_run():
+    source = '# é\nnums: list = [\n    1,\n]  # N\nseed = 0\nα = "é"; name = "ü"  # two\n'
+    shown = _fill_parameters(source, {"nums": [10], "name": "b", "other": 1})
+    assert shown == "# é\nnums: list = [10]  # N\nseed = 0\nα = \"é\"; name = 'b'  # two\n"
 
 
 def test_kernel_is_this_python_whatever_is_installed(project, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from gahb_core.pages.book import build_book, stage_book
 from gahb_core.pages.jobs import heed_signals, run_processes, share_cores, submit_jobs
 from gahb_core.pages.listing import load_pages
 from gahb_core.pages.outcomes import Outcome, format_report
-from gahb_core.pages.records import record
+from gahb_core.pages.records import KEY, KINDS, mark_published, record
 from gahb_core.pages.results import Result, collect_results, format_results, load_results
 from gahb_core.pages.run import run_pages
 from gahb_core.pages.serve import serve_book
@@ -15,8 +15,8 @@ from gahb_core.pages.spec import Page, Places, find_root, select_pages
 from gahb_core.pages.stamp import fingerprint
 
 __all__ = [
-    "Outcome", "Page", "Places", "Result", "build_book", "collect_results", "find_root",
-    "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
-    "load_results", "record", "run_pages", "run_processes", "select_pages", "serve_book",
-    "share_cores", "stage_book", "submit_jobs",
+    "KEY", "KINDS", "Outcome", "Page", "Places", "Result", "build_book", "collect_results",
+    "find_root", "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
+    "load_results", "mark_published", "record", "run_pages", "run_processes", "select_pages",
+    "serve_book", "share_cores", "stage_book", "submit_jobs",
 ]  # fmt: skip

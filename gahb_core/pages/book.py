@@ -1,5 +1,6 @@
 """The book: executed pages and prose side by side, made into HTML, and served on this machine."""
 
+import ast
 import hashlib
 import json
 import re
@@ -29,13 +30,31 @@ def _tidy_notebook(content: dict[str, Any], page: Page) -> dict[str, Any]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
         tags = cell["metadata"].get("tags", [])
-        if "injected-parameters" in tags:
-            # shown when the page is one of several with other parameters
-            tags.append("hide-input" if page.parameters else "remove-cell")
+        if "injected-parameters" in tags:  # they stand in the page's own cell, see below
+            tags.append("remove-cell")
+        elif "parameters" in tags:
+            cell["source"] = _fill_parameters("".join(cell["source"]), page.parameters)
     if page.title and content["cells"] and content["cells"][0]["cell_type"] == "markdown":
         source = "".join(content["cells"][0]["source"]).split("\n")
         content["cells"][0]["source"] = "\n".join([f"# {page.title}", *source[1:]])
     return content
+
+
+def _fill_parameters(source: str, values: dict[str, Any]) -> str:
+    r"""Return the parameters cell `source` as the page was run: its defaults replaced by `values`.
+
+    >>> _fill_parameters('nums = [1, 10]  # N\nseed = 0\n', {"nums": [10, 100]})
+    'nums = [10, 100]  # N\nseed = 0\n'
+    """
+    lines = source.splitlines(keepends=True)
+    for node in reversed(ast.parse(source).body):
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if getattr(target, "id", None) in values and node.value is not None:
+            first, last = node.value.lineno - 1, node.value.end_lineno - 1
+            before = lines[first].encode()[: node.value.col_offset].decode()
+            after = lines[last].encode()[node.value.end_col_offset :].decode()
+            lines[first : last + 1] = [f"{before}{values[target.id]!r}{after}"]
+    return "".join(lines)
 
 
 def _own_labels(content: dict[str, Any], page: Page) -> dict[str, Any]:

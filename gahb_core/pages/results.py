@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gahb_core.pages.listing import load_pages
-from gahb_core.pages.records import show
+from gahb_core.pages.records import mark_published, show
 from gahb_core.pages.spec import Places, find_root
 
 
 class Result(NamedTuple):
-    """One recorded figure: the page and its name, measured here, and as published (or None)."""
+    """One recorded figure: its page and name, measured here, as published (or None), and `kind`.
+
+    The kind, one of `KINDS`, says how the published figure is known.
+    """
 
     page: str
     name: str
     value: Any
     published: Any = None
+    kind: str | None = None
 
 
 def load_results(page: str, profile: str = "laptop", root: Path | None = None) -> dict[str, Result]:
@@ -31,7 +35,7 @@ def load_results(page: str, profile: str = "laptop", root: Path | None = None) -
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: Result(page, name, entry["value"], entry.get("published"))
+            name: Result(page, name, entry["value"], entry.get("published"), entry.get("kind"))
             for name, entry in table.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -52,15 +56,15 @@ def collect_results(profile: str = "laptop", root: Path | None = None) -> list[R
 
 
 def format_results(rows: list[Result]) -> str:
-    """Return a Markdown table of `rows`: measured beside published.
+    """Return a Markdown table of `rows`: measured beside published, with the mark of its kind.
 
-    >>> print(format_results([Result("06_c_alpha", "c_alpha.slope", 0.62, 0.61)]))
+    >>> print(format_results([Result("06_c_alpha", "c_alpha.slope", 0.62, 0.61, "paper")]))
     | page | figure | measured here | published |
     |---|---|---|---|
-    | 06_c_alpha | c_alpha.slope | 0.62 | 0.61 |
+    | 06_c_alpha | c_alpha.slope | 0.62 | 0.61 [P] |
     """
     lines = ["| page | figure | measured here | published |", "|---|---|---|---|"]
     for row in rows:
-        published = "" if row.published is None else show(row.published)
+        published = "" if row.published is None else mark_published(row.published, row.kind)
         lines.append(f"| {row.page} | {row.name} | {show(row.value)} | {published} |")
     return "\n".join(lines)

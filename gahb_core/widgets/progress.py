@@ -1,4 +1,4 @@
-"""A progress bar that leaves one plain line in the page."""
+"""A progress bar that leaves one plain line in a notebook, and none in a page of the book."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int | None = None, label: str = "progress") -> Iterator[T]:
-    """Yield the items while a bar shows how many have passed; one line stays at the end.
+    """Yield the items while a bar shows how many have passed; one line stays, not in a page.
 
     Args:
         items: what to pass on.
@@ -22,4 +22,5 @@ def progress(items: Iterable[T], total: int | None = None, label: str = "progres
     for item in tqdm(items, desc=label, total=total, leave=False, disable=in_page()):
         yield item
         count += 1
-    print(f"{label}: {count} done")
+    if not in_page():
+        print(f"{label}: {count} done")
