@@ -221,7 +221,7 @@ class Disks(Posterior):
         The larger of ‖x_hat − x_hat′‖² and |MSE − MSE′| over MSE, where the primes have a quarter
         of the boxes: the error of the coarser sum, so that of this one is smaller.
         """
-        other = Disks(self.size, max(1, self.keep // 4))
+        other = Disks(self.size, max(1, self.keep // 4), self.coarse, self.seen)
         mse = self.posterior_mse(y, sigma)
         moved = (self(y, sigma) - other(y, sigma)).square().flatten(1).sum(1)
         return torch.maximum(moved, (mse - other.posterior_mse(y, sigma)).abs()) / mse

@@ -59,12 +59,13 @@ FLOOR = 0.03  # least deviation of the Gaussians: a mode below σ_end would end 
 class Problems(NamedTuple):
     """Measured images of one prior, and what is known of x given the measurements.
 
-    `x` (P, C, H, W), `mean` of the same shape, `trace` (P,) of the covariance, `log_density` of
-    images (B, …) given their measurements but for a constant, or None.
+    `network` loads or trains its network. `x` (P, C, H, W), `mean` of the same shape, `trace` (P,)
+    of the covariance, `log_density` of images (B, …) given their measurements but for a constant,
+    or None.
     """
 
     exact: Denoiser
-    network: Denoiser
+    network: Callable[[], Denoiser]
     x: Tensor
     measured: Tensor
     measurement: Measurement
@@ -80,7 +81,7 @@ class Problems(NamedTuple):
 # --- networks of the Gaussian and the mixture -----------------------------------------------------
 
 
-def train_small(name: str, draw: Callable[[int, int], Tensor], steps: int = 4000) -> Denoiser:
+def train_small(name: str, draw: Callable[[int, int], Tensor], steps: int = 3000) -> Denoiser:
     """Return a blind UNet of one block trained on fresh draws, kept in _build."""
     path = KEPT / f"{name}.pt"
     net = initialize(UNet(1, base=16), seed=0)
@@ -127,7 +128,7 @@ def fit_gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean(0), torch.cov(x.T) + FLOOR**2 * torch.eye(x.shape[1])
 
 
-def make_gaussians(name: str, num_components: int, num_kept: int, num: int = 200) -> Problems:
+def make_gaussians(name: str, num_components: int, num_kept: int, num: int = 100) -> Problems:
     """Return problems of a Gaussian, or of a mixture fitted by k-means."""
     flat = load_images("fashion", "A", 10_000, 8).double().flatten(1)
     label, centres = torch.zeros(len(flat)).long(), flat[:: len(flat) // num_components]
@@ -147,7 +148,7 @@ def make_gaussians(name: str, num_components: int, num_kept: int, num: int = 200
     trace = sum(r[k] * (p[1].trace() + (p[0] - mean).square().sum(1)) for k, p in enumerate(parts))
     m = measure_pixels(mask)
     return Problems(
-        exact, train_small(name, prior.sample_prior), x, m.analyze(x), m, 0.0,
+        exact, lambda: train_small(name, prior.sample_prior), x, m.analyze(x), m, 0.0,
         mean.reshape(x.shape), trace, lambda v: prior.log_density(v, 1e-4), 19,
         {"h": 0.05, "ramp": False, "sigma_end": 0.004}, dict.fromkeys(
             ("exact", "network"), (1.0, 0.3, 0.1, 0.03, 0.01)
@@ -167,7 +168,8 @@ def make_finite(num: int = 20) -> Problems:
     mean = w @ flat
     trace = w @ flat.square().sum(1) - mean.square().sum(1)
     return Problems(
-        posterior_mean(train), load_denoiser("fashion/N=100/A"), train[pick], measured, m, sigma_m,
+        posterior_mean(train), lambda: load_denoiser("fashion/N=100/A"), train[pick], measured,
+        m, sigma_m,
         mean.reshape(-1, 1, 32, 32), trace, None, 9,
         {"sigma_0": 3.0, "sigma_max": 10.0},
         {"exact": (1.0, 0.3, 0.1, 0.03, 0.01), "network": (1.0, 0.3, 0.1)},
@@ -182,8 +184,9 @@ def make_disk_problems(num: int = 6) -> Problems:
     seen = Disks(32, 512, seen=mask)
     y = m.synthesize(measured)
     mean, trace = seen(y, sigma_m), seen.posterior_mse(y, sigma_m)
+    f = Disks(32, 32, coarse=8)
     return Problems(
-        Disks(32, 32, coarse=8), load_denoiser("disks"), x, measured, m, sigma_m, mean, trace,
+        f, lambda: load_denoiser("disks"), x, measured, m, sigma_m, mean, trace,
         None, 9, {}, {"exact": (1.0, 0.3, 0.1), "network": (1.0, 0.3, 0.1, 0.03)},
     )  # fmt: skip
 
@@ -265,7 +268,7 @@ def main() -> None:
             trace=problems.trace[:40],
         )  # fmt: skip
         for kind, p in (("exact", problems), ("network", few)):
-            f = problems.exact if kind == "exact" else as_double(problems.network)
+            f = problems.exact if kind == "exact" else as_double(problems.network())
             for beta in problems.betas[kind]:
                 found = json.loads(OUT.read_text()) if OUT.exists() else {}
                 key = f"{name}.{kind}.{beta:g}"
