@@ -187,7 +187,7 @@ def make_disk_problems(num: int = 6) -> Problems:
     f = Disks(32, 32, coarse=8)
     return Problems(
         f, lambda: load_denoiser("disks"), x, measured, m, sigma_m, mean, trace,
-        None, 9, {}, {"exact": (1.0, 0.3, 0.1), "network": (1.0, 0.3, 0.1, 0.03)},
+        None, 9, {}, {"exact": (1.0, 0.3, 0.1), "network": (1.0, 0.3, 0.1)},
     )  # fmt: skip
 
 
@@ -270,13 +270,18 @@ def main() -> None:
         for kind, p in (("exact", problems), ("network", few)):
             f = problems.exact if kind == "exact" else as_double(problems.network())
             for beta in problems.betas[kind]:
-                found = json.loads(OUT.read_text()) if OUT.exists() else {}
                 key = f"{name}.{kind}.{beta:g}"
-                if key in found:
+                if key in read():
                     continue
-                found |= {key: measure(p, f, beta)}
-                print(key, found[key], flush=True)
+                row = measure(p, f, beta)
+                print(key, row, flush=True)
+                found = read() | {key: row}  # anew, for runs side by side
                 write_safely(OUT, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read() -> dict:
+    """Return what was measured so far."""
+    return json.loads(OUT.read_text()) if OUT.exists() else {}
 
 
 if __name__ == "__main__":
