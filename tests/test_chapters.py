@@ -13,6 +13,7 @@ pytestmark = pytest.mark.pages
 PAGES = {page.name: page for page in load_pages(ROOT)}
 
 # page, figure, and its range at the laptop's scale (of every number, for a dict or a list)
+INVERSE = ("", "_faces", "_photographs")  # pages of chapter 11
 RANGES: list[tuple[str, str, float, float]] = [
     ("01_tweedie", "tweedie.identity_max_error", 0, 1e-6),
     ("01_tweedie", "tweedie.kl_bound_rel_error", 0, 1e-3),

@@ -267,7 +267,7 @@ def main() -> None:
             x=problems.x[:40], measured=problems.measured[:40], mean=problems.mean[:40],
             trace=problems.trace[:40],
         )  # fmt: skip
-        for kind, p in (("exact", problems), ("network", few)):
+        for kind, p in (("network", few), ("exact", problems)):
             f = problems.exact if kind == "exact" else as_double(problems.network())
             for beta in problems.betas[kind]:
                 key = f"{name}.{kind}.{beta:g}"
