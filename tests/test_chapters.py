@@ -13,6 +13,7 @@ pytestmark = pytest.mark.pages
 PAGES = {page.name: page for page in load_pages(ROOT)}
 
 # page, figure, and its range at the laptop's scale (of every number, for a dict or a list)
+INVERSE = ("", "_faces", "_photographs")  # pages of chapter 11
 RANGES: list[tuple[str, str, float, float]] = [
     ("00_curse", "curse.kl_kernel.1", 0, 0.002),
     ("00_curse", "curse.kl_kernel.64", 7, 11),
@@ -62,6 +63,13 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("05_adaptive_bases", "gahb.sum_negative", -20, -12),
     ("05_adaptive_bases", "gahb.least_factor", -0.55, -0.35),
     ("05_adaptive_bases_authors", "gahb.least_factor", -1, 0),
+    ("05_photograph", "photograph.psnr.photographs.15", 32.5, 34),
+    ("05_photograph", "photograph.psnr.photographs.25", 30, 32),
+    ("05_photograph", "photograph.psnr.photographs.50", 27, 29),
+    ("05_photograph", "photograph.psnr.digits.15", 24.6, 27),
+    ("05_photograph", "photograph.factor.0", 1.6, 2.2),
+    ("05_photograph", "photograph.factor.44", 1, 1.5),
+    ("05_photograph", "photograph.num_above_one", 45, 45),
     *(
         ("06_c_alpha", f"c_alpha.slope.{a}", found - 0.02, found + 0.02)
         for a, found in enumerate((0.547, 0.604, 0.705, 0.747, 0.769), 1)
@@ -110,6 +118,18 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("10_synthesis_c_alpha", "synthesis.detail_ratio", 0.75, 1.15),
     ("10_synthesis_authors", "synthesis.seconds_per_image.160", 0, 30),
     ("10_synthesis_authors", "synthesis.parameters", 1_090_560, 30_993_152),
+    *((f"11_inverse{p}", "inverse.measurement_error", 0, 1e-4) for p in INVERSE),
+    *((f"11_inverse{p}", "inverse.noisy.misfit_over_sigma", 0.9, 1.2) for p in INVERSE),
+    *((f"11_inverse{p}", "inverse.noisy.gain_db", 1, 12) for p in INVERSE),
+    ("11_inverse", "inverse.gaussian_mean_error", 0, 0.1),
+    ("11_inverse", "inverse.gaussian_cov_error", 0, 0.03),
+    ("11_inverse", "inverse.gap_db.gaussian.exact.0.01", -0.05, 0.2),
+    ("11_inverse", "inverse.coverage.gaussian.exact.0.01", 0.85, 0.95),
+    ("11_inverse", "inverse.inpainting.fashion.psnr_mean", 27, 29),
+    ("11_inverse", "inverse.x4.fashion.psnr_mean", 20, 22),
+    ("11_inverse", "inverse.stranger.error_over_spread", 2, 6),
+    ("11_inverse_faces", "inverse.inpainting.faces.psnr_mean", 29.5, 32),
+    ("11_inverse_faces", "inverse.x4.faces.psnr_mean", 23, 24.5),
     ("samples_faces", "recipe.frechet_pca64.faces", 0.5, 4),
     ("samples_faces", "recipe.pair_corr.faces", 0.9, 1),
     ("samples_fashion", "recipe.frechet_pca64.fashion", 1, 6),
@@ -190,6 +210,17 @@ def test_the_change_lies_between_100_and_1000_images(results, page):
     )
     assert own[0] > max(0.97, other[0] + 0.1)
     assert own[1] < other[1] + 0.03
+
+
+@pytest.mark.parametrize("dataset", ["fashion", "faces"])
+def test_the_mean_of_ten_solutions_beats_one_and_total_variation(results, dataset):
+    page = results("11_inverse" if dataset == "fashion" else "11_inverse_faces")
+    for task in ("inpainting", "x4"):
+        tv, one, mean = (
+            page[f"inverse.{task}.{dataset}.psnr_{way}"].value for way in ("tv", "sample", "mean")
+        )
+        assert mean > one + 0.8
+        assert mean > tv + 0.5
 
 
 def test_ranges_are_of_figures_that_are_promised():

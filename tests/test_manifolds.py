@@ -7,7 +7,7 @@ import torch
 
 from gahb_core import denoisers, images
 from gahb_core.denoisers.posterior import window_rule
-from gahb_core.noise import add_noise, make_generator
+from gahb_core.noise import add_noise, make_generator, sample_normal
 
 SIZE = 12  # small disks: radius 3 to 4.5
 DISKS = denoisers.disk_denoiser(SIZE, keep=128)
@@ -359,3 +359,26 @@ def test_images_refuse_what_they_cannot_do():
         images.load_images("sinusoids/alpha=2", "A", 1)
     with pytest.raises(ValueError, match="num must be given"):
         images.load_images("shuffled/ray", "A")
+
+
+def test_disks_of_which_few_pixels_are_seen():
+    """Against 60,000 disks of the prior, each with the weight of the pixels that are seen."""
+    sigma, size = 0.3, 12
+    seen = torch.rand(size, size, generator=make_generator(3)) < 0.2
+    y = (
+        images.make_disks(1, size, seed=9).double()
+        + sigma * sample_normal((1, 1, size, size), 1).double()
+    )
+    drawn = images.make_disks(60_000, size, seed=4).double()
+    away = (drawn - y)[:, 0, seen].square().sum(1)
+    w = (-away / (2 * sigma**2)).softmax(0)[:, None]
+    flat = drawn.flatten(1)
+    mean = (w * flat).sum(0)
+    error = (w * (flat - mean)).square().sum(0).sqrt()
+    f = denoisers.Disks(size, 256, seen=seen)
+    assert ((f(y, sigma).flatten() - mean).abs() < 4.5 * error + 1e-3).all()
+    blind = y.clone()
+    blind[..., ~seen] = 7.0  # what is not seen is not looked at
+    torch.testing.assert_close(f(blind, sigma), f(y, sigma), rtol=0, atol=1e-12)
+    variance = (w * (flat - mean).square()).sum()
+    assert float(f.posterior_mse(y, sigma)) == pytest.approx(float(variance), rel=0.05)

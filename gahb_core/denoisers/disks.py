@@ -95,10 +95,14 @@ class Disks(Posterior):
         coarse: boxes along each side of the cube, before any is halved.
         keep: boxes halved at each step. `error` says whether it is enough, `refine_disks` finds
             one that is.
+        seen: (S·S,) the pixels of y that are looked at; the mean is of all pixels all the same.
     """
 
-    def __init__(self, size: int, keep: int) -> None:
-        self.size, self.coarse, self.keep = size, coarse_boxes(size), keep
+    def __init__(
+        self, size: int, keep: int, coarse: int | None = None, seen: Tensor | None = None
+    ) -> None:
+        self.size, self.coarse, self.keep = size, coarse or coarse_boxes(size), keep
+        self.seen = torch.ones(size * size, dtype=torch.bool) if seen is None else seen.flatten()
         grid = (torch.arange(self.coarse, dtype=torch.float64) + 0.5) / self.coarse
         self._coarse = torch.cartesian_prod(grid, grid, grid)
 
@@ -133,7 +137,9 @@ class Disks(Posterior):
 
     def _log_mass(self, y: Tensor, cube: Tensor, sigma: Tensor) -> Tensor:
         """Return log ∫∫ exp(−‖y − x‖²/2σ²) over grey values at points of the cube, (K,)."""
-        joints = (_log_joint(y, self._cover(part), sigma)[2] for part in cube.split(BLOCK))
+        seen = self.seen.to(y.device)
+        covers = (self._cover(part)[:, seen] for part in cube.split(BLOCK))
+        joints = (_log_joint(y[seen], cover, sigma)[2] for cover in covers)
         return torch.cat([joint.logsumexp((1, 2)) for joint in joints])
 
     def _search(self, y: Tensor, sigma: Tensor) -> Cells:
@@ -158,7 +164,7 @@ class Disks(Posterior):
         parts, means = [], []
         for centre, side in zip(cells.centre.split(BLOCK), cells.side.split(BLOCK), strict=True):
             mask = self._cover(centre)
-            g = _greys(y, mask, sigma)
+            g = _greys(y[self.seen.to(y.device)], mask[:, self.seen.to(y.device)], sigma)
             g = g._replace(log_mass=g.log_mass + side.log().sum(1))
             w = g.log_mass.softmax(0)
             parts.append(g)
@@ -213,7 +219,7 @@ class Disks(Posterior):
         The larger of ‖x_hat − x_hat′‖² and |MSE − MSE′| over MSE, where the primes have a quarter
         of the boxes: the error of the coarser sum, so that of this one is smaller.
         """
-        other = Disks(self.size, max(1, self.keep // 4))
+        other = Disks(self.size, max(1, self.keep // 4), self.coarse, self.seen)
         mse = self.posterior_mse(y, sigma)
         moved = (self(y, sigma) - other(y, sigma)).square().flatten(1).sum(1)
         return torch.maximum(moved, (mse - other.posterior_mse(y, sigma)).abs()) / mse

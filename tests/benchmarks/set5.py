@@ -1,8 +1,9 @@
 """Super-resolution of Set5 by the authors' network of 2021: the table of chapter 11.
 
-    python tests/benchmarks/set5.py [scale beta ...]
+    python tests/benchmarks/set5.py [--crop SIDE] [scale beta ...]
 
-Luminance (Y of YCbCr, from 16 to 235 of 255, as is usual), whole pictures, block means of 4×4 and
+Luminance (Y of YCbCr, from 16 to 235 of 255, as is usual), whole pictures or a square of SIDE
+pixels from the middle of each, block means of 4×4 and
 8×8, BF-CNN "BSD400_gray", the ramp, σ from 1 to .01; PSNR over all pixels of the minimum-norm
 solution, of one sample (mean over those drawn) and of their mean. Both are means over the five
 pictures. On the way the network runs in bfloat16, which is three to four times faster and changes
@@ -43,10 +44,14 @@ NUM = 10
 RUNS = [(4, 0.1), (8, 0.1), (4, 0.01), (8, 0.01)]  # factor, β
 
 
-def load_luminance(name: str) -> Tensor:
+def load_luminance(name: str, crop: int | None) -> Tensor:
     """Return Y in [16/255, 235/255], (1, 1, H, W)."""
     rgb = np.asarray(Image.open(data_folder() / "set5" / f"{name}.png").convert("RGB"))
-    return torch.from_numpy(rgb2ycbcr(rgb)[..., 0] / 255).float()[None, None]
+    y = rgb2ycbcr(rgb)[..., 0] / 255
+    if crop:
+        top, left = ((side - crop) // 2 for side in y.shape)
+        y = y[top : top + crop, left : left + crop]
+    return torch.from_numpy(y).float()[None, None]
 
 
 class Half:
@@ -70,13 +75,13 @@ def draw(x: Tensor, measurement: Measurement, beta: float, seed: int) -> tuple[T
     return drain(last).x, int(way.iterations)
 
 
-def measure(name: str, factor: int, beta: float) -> dict:
+def measure(name: str, factor: int, beta: float, crop: int | None) -> dict:
     """Return the figures of one picture; samples that are kept are not drawn again."""
-    x = load_luminance(name)
+    x = load_luminance(name, crop)
     measurement = measure_blocks(x.shape[-2:], factor)
     samples, steps, seconds = [], [], []
     for seed in range(NUM):
-        path = KEPT / f"{name}_x{factor}_beta{beta}_{seed}.npz"
+        path = KEPT / f"{name}_x{factor}_beta{beta}_crop{crop}_{seed}.npz"
         if not path.is_file():
             begin = time.process_time()
             found, taken = draw(x, measurement, beta, seed)
@@ -102,18 +107,27 @@ def measure(name: str, factor: int, beta: float) -> dict:
 
 
 def main() -> None:
-    """Measure what is missing and write."""
+    """Measure what is missing and write; the file is read anew each time, for runs side by side."""
     torch.set_num_threads(1)
-    found = json.loads(OUT.read_text()) if OUT.exists() else {}
-    given = [float(v) for v in sys.argv[1:]]
+    words = sys.argv[1:]
+    crop = int(words[1]) if words[:1] == ["--crop"] else None
+    given = [float(v) for v in words[2 * bool(crop) :]]
     runs = [(int(f), b) for f, b in zip(given[::2], given[1::2], strict=True)] or RUNS
     for factor, beta in runs:
-        table = found.setdefault(f"x{factor} beta={beta}", {})
+        key = f"x{factor} beta={beta} " + (f"crop={crop}" if crop else "whole")
         for name in PICTURES:
-            if name not in table:
-                table[name] = measure(name, factor, beta)
-                print(factor, beta, name, table[name], flush=True)
-                write_safely(OUT, (json.dumps(found, indent=1) + "\n").encode())
+            if name in read().get(key, {}):
+                continue
+            row = measure(name, factor, beta, crop)
+            print(key, name, row, flush=True)
+            found = read()
+            found.setdefault(key, {})[name] = row
+            write_safely(OUT, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def read() -> dict:
+    """Return what was measured so far."""
+    return json.loads(OUT.read_text()) if OUT.exists() else {}
 
 
 if __name__ == "__main__":
