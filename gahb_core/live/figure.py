@@ -143,7 +143,7 @@ def explore_network(
     ]
     asked = html.escape(" ".join(f"{profile}|{name}" for name in networks))
     check_alt(alt)
-    source = base64.b64encode(png_bytes(picture, levels=48)[0]).decode()
+    source = base64.b64encode(png_bytes(picture, levels=32)[0]).decode()
     shown = f'<img class="gahb-live-picture" alt="{html.escape(alt)}" src="data:image/png;base64,'
     content = (data or {}) | {"networks": files}
     markup = _markup(figure, asked, content, f'{shown}{source}">', caption, note)

@@ -130,10 +130,11 @@ GAHB.figures.front = function (box, data, { say, network }) {
     const first = !(await Promise.race([loading(), Promise.resolve(null)]));
     if (first) say("Loading the network (1.3 MB) …");
     const known = await loading();
-    if (first) say("");
+    if (first) remind();
     return known;
   }
   const loading = () => network(item);
+  const remind = () => say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
 
   const failed = (error) => say(`The figure keeps its picture: ${error.message}.`);
 
@@ -219,7 +220,7 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   function take(image) {
     x = Float32Array.from(image);
-    say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
+    remind();
     refresh();
   }
 
@@ -333,7 +334,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
     if (kind === "pointerdown" && !estimate) await refresh();
     point(at);
   });
-  clean.canvas.addEventListener("pointerleave", leave);
+  clean.canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
+  document.addEventListener("pointerdown", (event) => event.target !== clean.canvas && leave()); // a finger's, elsewhere
   clean.canvas.addEventListener("blur", leave);
   clean.canvas.addEventListener("keydown", async (event) => {
     if (!ARROWS[event.key]) return;
