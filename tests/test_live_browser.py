@@ -535,7 +535,7 @@ def test_a_network_that_is_missing_or_changed_leaves_the_picture(browser, site, 
         page.wait_for_selector(".gahb-live-stage")
         before = pixels_of(page, 2)
         page.get_by_role("button", name="a bag").click()
-        page.locator(".gahb-live-note").filter(has_text=said[broken]).wait_for()
+        page.locator(".gahb-live-said").filter(has_text=said[broken]).wait_for()
         assert pixels_of(page, 2) == before
         page.get_by_role("button", name="disks").click()  # the others go on
         wait_for_eigenvectors(page)
@@ -584,7 +584,7 @@ def test_a_photograph_comes_right_side_up_square_and_small(browser, site):
             assert np.median(picture[lower]) < 0.1
         for content in (a_photograph(1, 1, grey=0), a_photograph(50, 50, grey=0)):
             open_photograph(page, content)
-            page.locator(".gahb-live-note").filter(has_text="Nothing yet").wait_for()
+            page.locator(".gahb-live-said").filter(has_text="Nothing yet").wait_for()
         assert complaints == []
 
 

@@ -35,7 +35,7 @@ const load = name => page.scripts[name] ??= new Promise((loaded, failed) => {
 });
 Promise.all(["live.css", "host.js"].map(load)).then(() => load(box.dataset.figure + ".js"))
   .then(() => GAHB.start(box)).catch(error => {
-    box.querySelector(".gahb-live-note").textContent = `This figure stands still here: ${error}.`;
+    box.querySelector(".gahb-live-said").textContent = `This figure stands still here: ${error}.`;
   });
 })(document.currentScript.parentElement)</script>"""
 
@@ -72,7 +72,7 @@ def _markup(figure: str, asked: str, content: dict, picture: str, caption: str, 
     return (
         f'<figure class="gahb-live" data-figure="{figure}" data-live-networks="{asked}">'
         f"{picture}"
-        '<p class="gahb-live-note" role="status"></p>'
+        '<p class="gahb-live-said" role="status"></p>'
         f'<figcaption class="gahb-caption">{caption} <em>{html.escape(note)}</em></figcaption>'
         f'<script type="application/json" class="gahb-live-data">{data}</script>'
     )

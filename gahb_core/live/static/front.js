@@ -58,10 +58,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   const stage = element(
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-controls" }, level, climbButton, button("other noise", () => { seed++; refresh(); })),
+    element("div", { className: "gahb-live-tools" }, level, climbButton, button("other noise", () => { seed++; refresh(); })),
     element("div", { className: "gahb-live-atoms" }, ...tiles.map((t) => t.tile)),
     status,
-    element("div", { className: "gahb-live-controls" },
+    element("div", { className: "gahb-live-tools" },
       group("start from", ...thumbs, photo, file, button("nothing", () => take(new Float32Array(N)))),
       group("brush", ...pens), group("a network that learned", ...nets)),
   );
@@ -98,10 +98,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   }
 
   function showFactor(k, lam, residual) {
-    const { value, bar, tile } = tiles[k];
+    const { canvas, value, bar } = tiles[k];
     value.textContent = `λ = ${lam.toFixed(2)}`;
     bar.style.width = `${100 * Math.min(1, Math.max(0, lam))}%`;
-    tile.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
+    canvas.style.opacity = bar.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
   }
 
   function showPsnr(before, after) {

@@ -280,7 +280,7 @@ function gahbWorker(engine, methods, port) {
     if (box.dataset.started) return;
     box.dataset.started = "yes";
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
-    const note = box.querySelector(".gahb-live-note"), say = (text) => (note.textContent = text || "");
+    const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
     try {
       GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch) });
     } catch (error) {
