@@ -118,6 +118,13 @@ def test_the_script_hands_over_header_and_weights():
     assert header["channels"] == {"in": 4, "out": 3}
 
 
+def test_networks_whose_first_layer_has_a_relu_say_so_and_those_told_sigma_are_refused():
+    header, _ = live.pack_network(BFCNN(4, 8, first_relu=True), "2021")
+    assert [layer[4] for layer in header["layers"]] == [1, 1, 1, 0]
+    with pytest.raises(ValueError, match="net must be blind, .* and 'x' is told σ"):
+        live.pack_network(UNet(2, base=4, channels_in=2), "x")
+
+
 def test_an_unknown_network_is_refused():
     with pytest.raises(ValueError, match="name must be a recipe of 'laptop'"):
         live.network_script("elephants")

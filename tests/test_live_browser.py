@@ -96,9 +96,7 @@ def write_site(folder, *bodies):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Pages: 0 the front page's figure, 1 the same figure twice."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAHB_PAGE", "1")
-        front = live.explore_front().data
+    front = live.read_fragment("front")
     folder = write_site(tmp_path_factory.mktemp("live"), front, front + front)
     script = folder / "_static" / "networks" / live.script_name(SMALL)
     script.write_text(live.network_script(SMALL))

@@ -5,7 +5,7 @@ over one engine (static/engine.js, static/methods.js) that runs the network, its
 ascent. `gahb build` puts the scripts, and the networks that pages ask for, beside the pages.
 """
 
-from gahb_core.live.assets import find_networks, page_assets
+from gahb_core.live.assets import find_networks, page_assets, read_fragment
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
 from gahb_core.live.weights import network_file, network_script, pack_network, script_name
@@ -20,6 +20,7 @@ __all__ = [
     "network_script",
     "pack_network",
     "page_assets",
+    "read_fragment",
     "read_static",
     "script_name",
     "signed_colours",

@@ -68,7 +68,7 @@ def _unet_layers(net: UNet) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
 
 def _bfcnn_layers(net: BFCNN) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
     first, *hidden, last = net.conv_layers
-    layers = [(_conv_layer(first, relu=False), first.weight.detach(), None)]
+    layers = [(_conv_layer(first, relu=net.first_relu), first.weight.detach(), None)]
     for conv, norm in zip(hidden, net.BN_layers, strict=True):
         layers.append((_conv_layer(conv, relu=True), conv.weight.detach(), _scale(norm)))
     return [*layers, (_conv_layer(last, relu=False), last.weight.detach(), None)]
@@ -94,7 +94,13 @@ def _store(weight: Tensor, scale: Tensor | None) -> tuple[list, bytes]:
 
 
 def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
-    """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine."""
+    """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
+
+    Raises:
+        ValueError: for a network that is told σ, which the engine does not run.
+    """
+    if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
+        raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
     layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)
     stored = [_store(w, s) for _, w, s in layers if w is not None]
     content = b"".join(data for _, data in stored)

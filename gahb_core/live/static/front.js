@@ -2,7 +2,7 @@
 "use strict";
 
 GAHB.figures.front = function (box, data, { say, network }) {
-  const { element, button, slider, paint, call } = GAHB;
+  const { element, button, slider, paint, call, panel, group, mark } = GAHB;
   const W = data.size, H = W, N = W * W, NUM = 12;
   const examples = GAHB.images(data.examples, N);
   const picture = box.querySelector(".gahb-live-picture");
@@ -13,12 +13,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   // --- what the reader sees ------------------------------------------------------------------
 
-  const panel = (name, text, more = {}) => {
-    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text, ...more });
-    const title = element("span", { className: "gahb-live-title", textContent: name });
-    const value = element("span", { className: "gahb-live-value" });
-    return { canvas, title, value, box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)) };
-  };
   const keys = "arrow keys move the brush, space draws, backspace wipes, with shift the brush draws as it moves";
   const drawing = panel("x, your drawing", `the clean image, to draw on: ${keys}`, { tabIndex: 0, role: "application" });
   const noisy = panel("y = x + σz", "the noisy image");
@@ -53,8 +47,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
     paint(canvas, image, H, W);
     return element("button", { type: "button", className: "gahb-live-thumb", "aria-label": data.names[i], onclick: () => take(image) }, canvas);
   });
-  const group = (label, ...items) => element("div", { className: "gahb-live-group", role: "group", "aria-label": label }, element("span", { className: "gahb-live-title", textContent: label }), ...items);
-
   const stage = element(
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
@@ -75,10 +67,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
   showPsnr(data.psnr[0], data.psnr[1]);
   choosePen(1);
   mark(nets, nets[0]);
-
-  function mark(buttons, chosen) {
-    for (const b of buttons) b.setAttribute("aria-pressed", b === chosen);
-  }
 
   function choosePen(value) {
     ink = value;

@@ -43,6 +43,7 @@ function gahbWorker(engine, methods, port) {
     },
     loaded: () => [...networks.keys()],
     denoise: (args) => ({ estimate: args.set ? denoiser(args)(args.y, args.sigma) : pointAt(args).estimate }),
+    closest: ({ set, y, count }) => methods.closest(sets.get(set).slice(0, count), y),
     push: (args) => pointAt(args).push(args.v),
     pull: (args) => pointAt(args).pull(args.u),
     filter: (args) => pointAt(args).row(args.pixel),
@@ -238,6 +239,67 @@ function gahbWorker(engine, methods, port) {
     return Array.from({ length: raw.length / size }, (_, n) => Float32Array.from({ length: size }, (_, i) => raw.charCodeAt(n * size + i) / 255));
   };
 
+  /** Return a titled canvas: { box, canvas, title, value, show(values, H, W, signed) }. */
+  GAHB.panel = function (name, text, more = {}) {
+    const { element } = GAHB;
+    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text, ...more });
+    const title = element("span", { className: "gahb-live-title", textContent: name });
+    const value = element("span", { className: "gahb-live-value" });
+    const show = (values, H, W, signed = false) => {
+      canvas.dataset.live = "yes";
+      GAHB.paint(canvas, values, H, W, signed);
+    };
+    return { canvas, title, value, show, box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)) };
+  };
+
+  GAHB.group = (label, ...items) => GAHB.element(
+    "div", { className: "gahb-live-group", role: "group", "aria-label": label },
+    GAHB.element("span", { className: "gahb-live-title", textContent: label }), ...items,
+  );
+
+  GAHB.mark = (buttons, chosen) => buttons.forEach((b) => b.setAttribute("aria-pressed", b === chosen));
+
+  /** Return buttons of which one is chosen: their names, the index chosen first, and what a choice does. */
+  GAHB.choice = function (names, first, onChoose) {
+    const buttons = names.map((name, i) => GAHB.button(name, () => {
+      GAHB.mark(buttons, buttons[i]);
+      onChoose(i);
+    }));
+    GAHB.mark(buttons, buttons[first]);
+    return buttons;
+  };
+
+  /** Return { box, draw(lines) }: a chart of lines [{ points: [[x, y]], colour, dashed }] over ranges; `log`: y is. */
+  GAHB.chart = function ({ text, x, y, log = false, xLabel, yLabel, ticks }) {
+    const make = (kind, attributes, content = "") => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+      made.textContent = content;
+      return made;
+    };
+    const W = 360, H = 200, L = 46, B = 36, scale = log ? Math.log : (v) => v;
+    const box = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, class: "gahb-live-chart" });
+    const draw = (lines, range = x) => {
+      const at = ([u, v]) => [
+        L + ((u - range[0]) / (range[1] - range[0])) * (W - L - 8),
+        8 + (1 - (scale(Math.min(y[1], Math.max(y[0], v))) - scale(y[0])) / (scale(y[1]) - scale(y[0]))) * (H - B - 8),
+      ];
+      box.replaceChildren();
+      for (const v of ticks) {
+        const [, top] = at([range[0], v]);
+        box.append(make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }), make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)));
+      }
+      for (const u of range) box.append(make("text", { x: at([u, y[0]])[0], y: H - B + 16, "text-anchor": u === range[0] ? "start" : "end" }, String(u)));
+      box.append(make("text", { x: (L + W) / 2, y: H - 6, "text-anchor": "middle" }, xLabel), make("text", { x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})` }, yLabel));
+      for (const { points, colour, dashed, dots } of lines) {
+        if (dots) for (const p of points) box.append(make("circle", { cx: at(p)[0], cy: at(p)[1], r: 4, fill: colour }));
+        else box.append(make("polyline", { points: points.map((p) => at(p).map((c) => c.toFixed(1)).join(",")).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashed ? "5 4" : "none" }));
+      }
+    };
+    draw([]);
+    return { box, draw };
+  };
+
   /** Return a slider with its name and value, calling `onInput(value)`. */
   GAHB.slider = function ({ label, min, max, step, value, show = (v) => v, onInput }) {
     const { element } = GAHB;
@@ -275,6 +337,23 @@ function gahbWorker(engine, methods, port) {
     else picture.addEventListener("load", draw);
   };
 
+  /** Return a promise of a set of images, in the worker under its name and here: [x_1, …]. */
+  const sets = new Map();
+  GAHB.imageSet = function ({ name, file }, fetch = null) {
+    if (!sets.has(name)) {
+      const read = () => (fetch ? fetch(name) : readNetwork(file));
+      const loading = GAHB.library().then(read).then(async ({ header, data }) => {
+        if (header.name !== name || !header.pixels) throw new Error(`the file ${file} holds another set, ${header.name}`);
+        const images = GAHB.images(data, header.pixels);
+        await GAHB.call("keep", { set: name, images });
+        return images;
+      });
+      sets.set(name, loading);
+      loading.catch(() => sets.delete(name));
+    }
+    return sets.get(name);
+  };
+
   /** Make a figure live: `box` holds its picture and its data. A figure that fails keeps its picture. */
   GAHB.start = function (box, fetch = null) {
     if (box.dataset.started) return;
@@ -282,7 +361,7 @@ function gahbWorker(engine, methods, port) {
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
     const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
     try {
-      GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch) });
+      GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch), imageSet: (item) => GAHB.imageSet(item, fetch) });
     } catch (error) {
       say(`This figure stands still here: ${error.message}.`);
       throw error;
