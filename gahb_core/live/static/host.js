@@ -176,12 +176,12 @@ function gahbWorker(engine, methods, port) {
     });
   }
 
-  async function readNetwork(file) {
+  GAHB.readFile = async function (file) {
     let content = null;
     await addScript(`_static/networks/${file}`, (found) => (content = found));
-    if (!content) throw new Error(`the file _static/networks/${file} holds no network`);
+    if (!content) throw new Error(`the file _static/networks/${file} holds nothing`);
     return content;
-  }
+  };
 
   /** Fetch engine and methods, which wait for the first use; in a notebook they stand in the same module. */
   let library = null;
@@ -195,7 +195,7 @@ function gahbWorker(engine, methods, port) {
   /** Return a promise of a network in the worker: read once a page, from `fetch(name)` or its script `file`. */
   GAHB.network = function ({ name, file }, fetch = null) {
     if (!networks.has(name)) {
-      const read = () => (fetch ? fetch(name) : readNetwork(file));
+      const read = () => (fetch ? fetch(name) : GAHB.readFile(file));
       const loading = GAHB.library().then(read).then((content) => GAHB.call("load", { ...content, name }));
       networks.set(name, loading);
       loading.catch(() => networks.delete(name)); // the next try may find it
@@ -269,37 +269,6 @@ function gahbWorker(engine, methods, port) {
     return buttons;
   };
 
-  /** Return { box, draw(lines) }: a chart of lines [{ points: [[x, y]], colour, dashed }] over ranges; `log`: y is. */
-  GAHB.chart = function ({ text, x, y, log = false, xLabel, yLabel, ticks }) {
-    const make = (kind, attributes, content = "") => {
-      const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
-      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-      made.textContent = content;
-      return made;
-    };
-    const W = 360, H = 200, L = 46, B = 36, scale = log ? Math.log : (v) => v;
-    const box = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, class: "gahb-live-chart" });
-    const draw = (lines, range = x) => {
-      const at = ([u, v]) => [
-        L + ((u - range[0]) / (range[1] - range[0])) * (W - L - 8),
-        8 + (1 - (scale(Math.min(y[1], Math.max(y[0], v))) - scale(y[0])) / (scale(y[1]) - scale(y[0]))) * (H - B - 8),
-      ];
-      box.replaceChildren();
-      for (const v of ticks) {
-        const [, top] = at([range[0], v]);
-        box.append(make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }), make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)));
-      }
-      for (const u of range) box.append(make("text", { x: at([u, y[0]])[0], y: H - B + 16, "text-anchor": u === range[0] ? "start" : "end" }, String(u)));
-      box.append(make("text", { x: (L + W) / 2, y: H - 6, "text-anchor": "middle" }, xLabel), make("text", { x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})` }, yLabel));
-      for (const { points, colour, dashed, dots } of lines) {
-        if (dots) for (const p of points) box.append(make("circle", { cx: at(p)[0], cy: at(p)[1], r: 4, fill: colour }));
-        else box.append(make("polyline", { points: points.map((p) => at(p).map((c) => c.toFixed(1)).join(",")).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashed ? "5 4" : "none" }));
-      }
-    };
-    draw([]);
-    return { box, draw };
-  };
-
   /** Return a slider with its name and value, calling `onInput(value)`. */
   GAHB.slider = function ({ label, min, max, step, value, show = (v) => v, onInput }) {
     const { element } = GAHB;
@@ -335,23 +304,6 @@ function gahbWorker(engine, methods, port) {
     };
     if (picture.complete) draw();
     else picture.addEventListener("load", draw);
-  };
-
-  /** Return a promise of a set of images, in the worker under its name and here: [x_1, …]. */
-  const sets = new Map();
-  GAHB.imageSet = function ({ name, file }, fetch = null) {
-    if (!sets.has(name)) {
-      const read = () => (fetch ? fetch(name) : readNetwork(file));
-      const loading = GAHB.library().then(read).then(async ({ header, data }) => {
-        if (header.name !== name || !header.pixels) throw new Error(`the file ${file} holds another set, ${header.name}`);
-        const images = GAHB.images(data, header.pixels);
-        await GAHB.call("keep", { set: name, images });
-        return images;
-      });
-      sets.set(name, loading);
-      loading.catch(() => sets.delete(name));
-    }
-    return sets.get(name);
   };
 
   /** Make a figure live: `box` holds its picture and its data. A figure that fails keeps its picture. */
