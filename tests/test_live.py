@@ -15,6 +15,7 @@ from torch import nn
 
 from gahb_core import live
 from gahb_core.checkpoints import load
+from gahb_core.images import load_images
 from gahb_core.live.assets import _lighten
 from gahb_core.live.figure import STATIC
 from gahb_core.networks import BFCNN, UNet, fold_norm, initialize
@@ -185,6 +186,30 @@ def test_signed_colours_are_white_at_zero_and_told_apart():
     assert colours[0, 1].tolist() == [255, 255, 255]
     assert colours[0, 0, 2] > colours[0, 0, 0]
     assert colours[0, 2, 0] > colours[0, 2, 2]
+
+
+def test_the_posterior_on_the_line_is_that_of_a_fine_grid():
+    y, sigma = 0.37, 0.11
+    prior = {"weights": [0.3, 0.7], "means": [0.1, 0.6], "deviations": [0.02, 0.2]}
+    w, m, s = live.mixture_posterior(y, sigma, **prior)
+    x = np.linspace(-3, 4, 200_001)
+    normal = lambda x, m, s: np.exp(-(((x - m) / s) ** 2) / 2) / s  # noqa: E731
+    p = sum(a * normal(x, b, c) for a, b, c in zip(*prior.values(), strict=True))
+    p *= normal(x, y, sigma)
+    mean = (p * x).sum() / p.sum()
+    assert w @ m == pytest.approx(mean, rel=1e-6)
+    variance = (p * (x - mean) ** 2).sum() / p.sum()
+    assert w @ (s**2 + m**2) - mean**2 == pytest.approx(variance, rel=1e-6)
+
+
+def test_a_set_of_images_travels_as_bytes():
+    header, text = live.image_set("images:fashion:A:3:32")
+    expected = np.rint(load_images("fashion", "A", 3, 32).numpy() * 255).astype(np.uint8)
+    assert base64.b64decode(text) == expected.tobytes()
+    assert header == {"format": 1, "name": "images:fashion:A:3:32", "pixels": 1024}
+    assert '"images:fashion:A:3:32"' in live.network_script("images:fashion:A:3:32")
+    with pytest.raises(ValueError, match="name must be images:dataset:split:num:size, not 'images"):
+        live.network_script("images:fashion:A:many:32")
 
 
 # --- what a build adds ----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from gahb_core.checkpoints import load_denoiser
 from gahb_core.denoisers import posterior_mean
 from gahb_core.images import load_images
 from gahb_core.jacobian import linearize, top_eigenpairs
+from gahb_core.live.closed import _LINE
 from gahb_core.multiscale import haar_split
 from gahb_core.noise import add_noise, make_generator, sample_normal
 from gahb_core.sampling import measure_blocks, measure_pixels, sample, sample_constrained
@@ -25,6 +26,7 @@ from gahb_core.sampling import measure_blocks, measure_pixels, sample, sample_co
 pytestmark = pytest.mark.browser
 NETWORK = "fashion/N=10000/A"
 SMALL = "bfcnn/fashion/N=10000/A"
+SIX = "faces/N=6000/A"
 # every kind of network that ships, at the sizes they take: (name, side)
 KINDS = [
     (NETWORK, 32),
@@ -40,6 +42,14 @@ KINDS = [
     ("local/c_alpha/details=1/RF=9", 32),
     ("local/faces/details=2/RF=43", 16),
 ]
+# the figures of chapters: how each is made, a button that uses it, and what its last line says then
+CHAPTERS = {
+    "basis": (lambda: live.explore_basis({SIX: "faces"}), "bag", "the least exact of 24"),
+    "climb": (live.explore_climb, "climb", "the law takes 127"),
+    "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
+    "line": (live.explore_line, None, "f*(y) = "),
+    "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+}
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
 DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
     await GAHB.library();
@@ -95,9 +105,12 @@ def write_site(folder, *bodies):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Pages: 0 the front page's figure, 1 the same figure twice."""
+    """Pages: 0 the front page's figure, 1 the same figure twice, then one a chapter's figure."""
     front = live.read_fragment("front")
-    folder = write_site(tmp_path_factory.mktemp("live"), front, front + front)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAHB_PAGE", "1")
+        chapters = [make().data for make, *_ in CHAPTERS.values()]
+    folder = write_site(tmp_path_factory.mktemp("live"), front, front + front, *chapters)
     script = folder / "_static" / "networks" / live.script_name(SMALL)
     script.write_text(live.network_script(SMALL))
     return folder
@@ -606,3 +619,75 @@ def test_a_control_can_be_used_within_a_second_from_disk(browser, site):
         page.goto(site.as_uri() + "/book/0.html", wait_until="commit")
         page.wait_for_selector(".gahb-live-stage input[type=range]")
         assert time.perf_counter() - start < 1.0
+
+
+# --- the figures of chapters ----------------------------------------------------------------
+
+
+def pictures_of(page):
+    """All that a figure shows, as a string that two states share or not."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.gahb-live-stage canvas')].map(c => c.toDataURL()).join()"
+        " + [...document.querySelectorAll('.gahb-live-chart')].map(c => c.innerHTML).join()"
+    )
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_figures_of_chapters_move(browser, site, name, theme):
+    _, label, said = CHAPTERS[name]
+    path = f"book/{2 + list(CHAPTERS).index(name)}.html"
+    with open_page(browser, site.as_uri() + "/", path, theme) as (page, complaints):
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.wait_for_selector(".gahb-live-stage")
+        assert not is_wider_than_its_window(page)
+        before = pictures_of(page)
+        if label:
+            page.get_by_role("button", name=label, exact=True).focus()
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_role("slider").first.focus()
+            page.keyboard.press("ArrowRight")
+        page.locator(".gahb-live-status").filter(has_text=said).wait_for(timeout=60_000)
+        assert pictures_of(page) != before
+        assert page.locator(".gahb-live-said").text_content() == ""
+        assert complaints == []
+
+
+def test_a_chosen_factor_moves_the_estimate_and_a_pixel_shows_its_filter(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/2.html", "light") as (page, complaints):
+        page.get_by_role("button", name="bag").click()
+        page.locator(".gahb-live-status").filter(has_text="the least exact of 24").wait_for()
+        before = pixels_of(page, 1), pixels_of(page, 2)
+        page.locator(".gahb-live-factors button").nth(5).click()
+        page.get_by_text("e, number 6").wait_for()
+        assert pixels_of(page, 2) != before[1]
+        page.get_by_role("slider", name="along e").focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(2_000)  # it has swayed
+        assert pixels_of(page, 1) != before[0]
+        page.locator(".gahb-live-panel canvas").nth(1).hover()
+        page.get_by_text("filter of this pixel").wait_for()
+        assert complaints == []
+
+
+def test_the_line_says_what_the_library_says(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/5.html", "light") as (page, complaints):
+        box = page.locator(".gahb-live-chart").bounding_box()
+        page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+        said = page.locator(".gahb-live-status").text_content()
+        y, mean = map(float, re.match(r"y = (\S+), f\*\(y\) = (\S+):", said).groups())
+        w, m, _ = live.mixture_posterior(y, 0.15, **_LINE)
+        assert mean == pytest.approx(w @ m, abs=0.01)  # y is shown to two digits
+        assert complaints == []
+
+
+def test_the_memoriser_of_the_page_draws_a_training_image(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/3.html", "light") as (page, complaints):
+        page.get_by_role("button", name="climb").click()
+        status = page.locator(".gahb-live-status").filter(has_text="with the memoriser's")
+        status.wait_for(timeout=60_000)
+        found = re.search(r"(\S+) with the network's image, (\S+) with", status.text_content())
+        assert float(found[2]) >= 0.99
+        assert float(found[1]) < 0.98
+        assert complaints == []

@@ -72,8 +72,9 @@ def explore_basis(
     )
     caption = (
         "The factors λ of the picture above, largest first. Choose one: the estimate sways once "
-        "along its eigenvector, and “along e” holds it there. Move σ: more noise leaves fewer "
-        f"factors. On the right, the exact denoiser of {set_num} images answers with one of them."
+        "along its eigenvector, and “along e” holds it there. Move σ: they fall as the noise "
+        f"grows. On the right, the exact denoiser of {set_num} other images answers with a mixture "
+        "of these, where the noise is small with one."
     )
     return explore_network(
         "basis", list(networks), picture, alt, caption, data, COMPUTED, networks, [kept]

@@ -16,7 +16,7 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   ];
   const chart = GAHB.chart({
     text: "histogram of the correlations of the pairs drawn so far",
-    x: [-0.5, 1], y: [0, 10], xLabel: "correlation of A's and B's image", yLabel: "pairs", ticks: [0, 5, 10],
+    x: [-0.5, 1], y: [0, 10], xLabel: "correlation of A's and B's image", yLabel: "pairs", ticks: [0, 5, 10, 20, 50],
   });
   const nums = GAHB.choice(data.nums.map((n) => n.toLocaleString("en")), level, (i) => {
     level = i;
@@ -41,7 +41,7 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
     for (const c of seen[level]) counts[Math.min(BINS - 1, Math.max(0, Math.floor((c - low) / width)))]++;
     const outline = [[low, 0]];
     counts.forEach((n, i) => outline.push([low + i * width, n], [low + (i + 1) * width, n]));
-    chart.draw([{ points: [...outline, [1, 0]], colour: "#0072b2" }]);
+    chart.draw([{ points: [...outline, [1, 0]], colour: "#0072b2" }], [low, 1], Math.max(10, ...counts));
   }
 
   async function draw() {

@@ -21,23 +21,23 @@
     return sets.get(name);
   };
 
-  /** Return { box, draw(lines) }: a chart of lines [{ points: [[x, y]], colour, dashed }] over ranges; `log`: y is. */
-  GAHB.chart = function ({ text, x, y, log = false, xLabel, yLabel, ticks }) {
+  /** Return { box, draw(lines), place(event) }: a chart of lines [{ points: [[x, y]], colour, dashed }] over ranges; `log`: y is. */
+  GAHB.chart = function ({ text, x, y, log = false, xLabel, yLabel, ticks, H = 200 }) {
     const make = (kind, attributes, content = "") => {
       const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
       for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
       made.textContent = content;
       return made;
     };
-    const W = 360, H = 200, L = 46, B = 36, scale = log ? Math.log : (v) => v;
+    const W = 360, L = 46, B = 36, scale = log ? Math.log : (v) => v;
     const box = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, class: "gahb-live-chart" });
-    const draw = (lines, range = x) => {
+    const draw = (lines, range = x, high = y[1]) => {
       const at = ([u, v]) => [
         L + ((u - range[0]) / (range[1] - range[0])) * (W - L - 8),
-        8 + (1 - (scale(Math.min(y[1], Math.max(y[0], v))) - scale(y[0])) / (scale(y[1]) - scale(y[0]))) * (H - B - 8),
+        8 + (1 - (scale(Math.min(high, Math.max(y[0], v))) - scale(y[0])) / (scale(high) - scale(y[0]))) * (H - B - 8),
       ];
       box.replaceChildren();
-      for (const v of ticks) {
+      for (const v of ticks.filter((tick) => tick <= high)) {
         const [, top] = at([range[0], v]);
         box.append(make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }), make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)));
       }
@@ -49,7 +49,12 @@
       }
     };
     draw([]);
-    return { box, draw };
+    const place = (event) => {
+      const area = box.getBoundingClientRect(), u = ((event.clientX - area.left) / area.width) * W, v = ((event.clientY - area.top) / area.height) * H;
+      const clip = (t) => Math.min(1, Math.max(0, t));
+      return [x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]), y[1] - clip((v - 8) / (H - B - 8)) * (y[1] - y[0])];
+    };
+    return { box, draw, place };
   };
 
   /** Tell `onPoint` the pixel of a canvas, W across, that a pointer or the arrow keys are at, `onLeave` when it ends. */
