@@ -5,21 +5,37 @@ over one engine (static/engine.js, static/methods.js) that runs the network, its
 ascent. `gahb build` puts the scripts, and the networks that pages ask for, beside the pages.
 """
 
-from gahb_core.live.assets import find_networks, page_assets
+from gahb_core.live.assets import find_networks, page_assets, read_fragment
+from gahb_core.live.chapters import explore_basis, explore_climb, explore_pairs
+from gahb_core.live.closed import explore_line, explore_plane, mixture_posterior
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
-from gahb_core.live.weights import network_file, network_script, pack_network, script_name
+from gahb_core.live.weights import (
+    image_set,
+    network_file,
+    network_script,
+    pack_network,
+    script_name,
+)
 
 __all__ = [
     "FIGURES",
+    "explore_basis",
+    "explore_climb",
     "explore_front",
+    "explore_pairs",
+    "explore_plane",
+    "explore_line",
     "explore_network",
     "find_networks",
+    "image_set",
     "key_picture",
+    "mixture_posterior",
     "network_file",
     "network_script",
     "pack_network",
     "page_assets",
+    "read_fragment",
     "read_static",
     "script_name",
     "signed_colours",

@@ -27,7 +27,8 @@ def find_networks(text: str) -> list[tuple[str, str]]:
     return [tuple(item.split("|", 1)) for item in dict.fromkeys(asked)]
 
 
-def _make_fragment(name: str) -> str:
+def read_fragment(name: str) -> str:
+    """Return the HTML of a figure of FRAGMENTS, as in a page, whatever GAHB_PAGE says."""
     before = os.environ.get("GAHB_PAGE")
     os.environ["GAHB_PAGE"] = "1"
     try:
@@ -61,7 +62,7 @@ def page_assets(pages: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for name in asked:
         if name not in FRAGMENTS:
             raise ValueError(f"a page includes _static/live/{name}.html, not one of {[*FRAGMENTS]}")
-        texts.append(_make_fragment(name))
+        texts.append(read_fragment(name))
         yield f"live/{name}.html", texts[-1].encode()
     networks = sorted({item for text in texts for item in find_networks(text)})
     if any("gahb-live" in text for text in texts):

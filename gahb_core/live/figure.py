@@ -15,15 +15,16 @@ import anywidget
 import traitlets
 from IPython.display import HTML
 
-from gahb_core.live.weights import network_file, script_name
+from gahb_core.live.weights import read_file, script_name
 from gahb_core.widgets import in_page, png_bytes
 from gahb_core.widgets.pictures import check_alt
 
 STATIC = Path(__file__).parent / "static"
-SHARED = ("engine.js", "methods.js", "host.js")
+SHARED = ("engine.js", "methods.js", "host.js", "parts.js")
 FIGURES = tuple(sorted(p.stem for p in STATIC.glob("*.js") if p.name not in SHARED))
 
-# loads each script once a page, in their order, then starts the figure around it
+# loads each script once a page, in their order, then starts the figure around it; engine and
+# methods wait for its first use
 _BOOT = """<script>(box => {
 const page = window.gahbLive ??= {scripts: {}};
 const root = document.documentElement.dataset.content_root || "./";
@@ -33,9 +34,10 @@ const load = name => page.scripts[name] ??= new Promise((loaded, failed) => {
   part[name.endsWith("css") ? "href" : "src"] = root + "_static/live/" + name;
   document.head.append(part);
 });
-Promise.all(["live.css", "host.js"].map(load)).then(() => load(box.dataset.figure + ".js"))
+["live.css", ...box.dataset.scripts.split(" ")]
+  .reduce((before, name) => before.then(() => load(name)), Promise.resolve())
   .then(() => GAHB.start(box)).catch(error => {
-    box.querySelector(".gahb-live-note").textContent = `This figure stands still here: ${error}.`;
+    box.querySelector(".gahb-live-said").textContent = `This figure stands still here: ${error}.`;
   });
 })(document.currentScript.parentElement)</script>"""
 
@@ -66,13 +68,19 @@ def read_static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
+def _scripts(figure: str) -> list[str]:
+    """Return the scripts that a figure needs from the start, in their order."""
+    return ["host.js", *(["parts.js"] if figure != "front" else []), f"{figure}.js"]
+
+
 def _markup(figure: str, asked: str, content: dict, picture: str, caption: str, note: str) -> str:
     """Return the HTML of a figure without scripts and without its end."""
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     return (
-        f'<figure class="gahb-live" data-figure="{figure}" data-live-networks="{asked}">'
+        f'<figure class="gahb-live" data-figure="{figure}" data-live-networks="{asked}" '
+        f'data-scripts="{" ".join(_scripts(figure))}">'
         f"{picture}"
-        '<p class="gahb-live-note" role="status"></p>'
+        '<p class="gahb-live-said" role="status"></p>'
         f'<figcaption class="gahb-caption">{caption} <em>{html.escape(note)}</em></figcaption>'
         f'<script type="application/json" class="gahb-live-data">{data}</script>'
     )
@@ -98,7 +106,7 @@ class _Widget(anywidget.AnyWidget):
             self.send({"name": name, "error": f"this figure has no network {name!r}"})
             return
         try:
-            header, data = network_file(name, self._profile)
+            header, data = read_file(name, self._profile)
         except (ValueError, OSError) as error:
             self.send({"name": name, "error": str(error)})
         else:
@@ -114,6 +122,7 @@ def explore_network(
     data: dict | None = None,
     note: str = "Computed in your browser, as you look.",
     labels: dict[str, str] | None = None,
+    sets: Sequence[str] = (),
     profile: str = "laptop",
 ) -> HTML | anywidget.AnyWidget:
     """Return a figure in which trained networks run in the reader's browser.
@@ -121,6 +130,7 @@ def explore_network(
     Args:
         figure: name of its script, one of `FIGURES`.
         networks: names of the checkpoints that it may ask for, the first one first.
+        sets: names of the sets of images that it may ask for (`weights.image_set`).
         picture: made beforehand, as for `widgets.png_bytes`; it stays where nothing can move.
         alt: what the picture shows, in words.
         caption: what to see; HTML.
@@ -141,12 +151,13 @@ def explore_network(
         {"name": name, "file": script_name(name, profile), "label": (labels or {}).get(name, name)}
         for name in networks
     ]
-    asked = html.escape(" ".join(f"{profile}|{name}" for name in networks))
+    asked = html.escape(" ".join(f"{profile}|{name}" for name in (*networks, *sets)))
     check_alt(alt)
-    source = base64.b64encode(png_bytes(picture, levels=48)[0]).decode()
+    source = base64.b64encode(png_bytes(picture, levels=32)[0]).decode()
     shown = f'<img class="gahb-live-picture" alt="{html.escape(alt)}" src="data:image/png;base64,'
-    content = (data or {}) | {"networks": files}
+    kept = [{"name": name, "file": script_name(name)} for name in sets]
+    content = (data or {}) | {"networks": files, "sets": kept}
     markup = _markup(figure, asked, content, f'{shown}{source}">', caption, note)
     if in_page():
         return HTML(f"{markup}{_BOOT}</figure>")
-    return _Widget(figure, f"{markup}</figure>", networks, profile)
+    return _Widget(figure, f"{markup}</figure>", [*networks, *sets], profile)

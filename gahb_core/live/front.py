@@ -1,10 +1,12 @@
 """The figure of the front page, and the pictures that it starts from."""
 
 import base64
+import io
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gahb_core.checkpoints import load_denoiser
@@ -56,6 +58,22 @@ def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, 0).repeat(factor, 1)
 
 
+def small_png(picture: np.ndarray) -> bytes:
+    """Return a picture (H, W, 3) of greys, blues and reds as a PNG of 36 colours."""
+    t = np.linspace(0, 1, 11)[1:, None]
+    palette = np.repeat(np.linspace(0, 255, 16)[:, None], 3, 1)
+    palette = np.concatenate(
+        [palette, *(255 + (np.array(c) - 255) * t for c in (NEGATIVE, POSITIVE))]
+    )
+    gaps = picture.reshape(-1, 1, 3).astype(float) - palette
+    nearest = (gaps**2).sum(2).argmin(1).astype(np.uint8).reshape(picture.shape[:2])
+    image = Image.frombytes("P", nearest.shape[::-1], nearest.tobytes())
+    image.putpalette(np.rint(palette).astype(np.uint8).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def key_picture(x: Tensor, y: Tensor, x_hat: Tensor, spectrum: Spectrum) -> np.ndarray:
     """Return the first state of the figure as one picture, uint8 (230, 396, 3).
 
@@ -104,7 +122,7 @@ def explore_front(sigma: float = 0.3) -> Any:
         "jumper; what it took away, which looks like noise. Below, twelve eigenvectors of the "
         "network's Jacobian: most follow the outline of the jumper, its sleeves and its hem."
     )
-    picture = key_picture(x, y, x_hat, spectrum)
+    picture = small_png(key_picture(x, y, x_hat, spectrum))
     return explore_network(
         "front", list(NETWORKS), picture, alt, CAPTION, data, NOTE, labels=NETWORKS
     )

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checkpoints import load
+from gahb_core.figures import to_uint8
+from gahb_core.images import load_images
 from gahb_core.networks import BFCNN, BiasFreeNorm, UNet
 
 FORMAT = 1
@@ -68,7 +70,7 @@ def _unet_layers(net: UNet) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
 
 def _bfcnn_layers(net: BFCNN) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
     first, *hidden, last = net.conv_layers
-    layers = [(_conv_layer(first, relu=False), first.weight.detach(), None)]
+    layers = [(_conv_layer(first, relu=net.first_relu), first.weight.detach(), None)]
     for conv, norm in zip(hidden, net.BN_layers, strict=True):
         layers.append((_conv_layer(conv, relu=True), conv.weight.detach(), _scale(norm)))
     return [*layers, (_conv_layer(last, relu=False), last.weight.detach(), None)]
@@ -94,7 +96,13 @@ def _store(weight: Tensor, scale: Tensor | None) -> tuple[list, bytes]:
 
 
 def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
-    """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine."""
+    """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
+
+    Raises:
+        ValueError: for a network that is told σ, which the engine does not run.
+    """
+    if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
+        raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
     layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)
     stored = [_store(w, s) for _, w, s in layers if w is not None]
     content = b"".join(data for _, data in stored)
@@ -122,11 +130,31 @@ def network_file(name: str, profile: str = "laptop") -> tuple[dict, str]:
     return header, base64.b64encode(content).decode()
 
 
-def network_script(name: str, profile: str = "laptop") -> str:
-    """Return the classic script that hands a trained network to the engine of its page.
+def image_set(name: str) -> tuple[dict, str]:
+    """Return (header, bytes in base64) of a set "images:dataset:split:num:size", a byte a pixel.
 
     Raises:
-        ValueError, FileNotFoundError: as `checkpoints.load` does.
+        ValueError: where the name is not such a one, or the set has no such images.
     """
-    header, data = network_file(name, profile)
+    parts = name.split(":")
+    if len(parts) != 5 or not (parts[3].isdecimal() and parts[4].isdecimal()):
+        raise ValueError(f"name must be images:dataset:split:num:size, not {name!r}")
+    dataset, split, num, size = parts[1], parts[2], int(parts[3]), int(parts[4])
+    images = to_uint8(load_images(dataset, split, num, size))
+    header = {"format": FORMAT, "name": name, "pixels": size * size}
+    return header, base64.b64encode(images.tobytes()).decode()
+
+
+def read_file(name: str, profile: str = "laptop") -> tuple[dict, str]:
+    """Return (header, base64) of what a figure asks for: a network, or a set of images."""
+    return image_set(name) if name.startswith("images:") else network_file(name, profile)
+
+
+def network_script(name: str, profile: str = "laptop") -> str:
+    """Return the classic script that hands a trained network, or a set, to its page.
+
+    Raises:
+        ValueError, FileNotFoundError: as `checkpoints.load` and `image_set` do.
+    """
+    header, data = read_file(name, profile)
     return f'GAHB.receive({json.dumps(header, separators=(",", ":"))},\n"{data}");\n'

@@ -2,7 +2,7 @@
 "use strict";
 
 GAHB.figures.front = function (box, data, { say, network }) {
-  const { element, button, slider, paint, call } = GAHB;
+  const { element, button, slider, paint, call, panel, group, mark } = GAHB;
   const W = data.size, H = W, N = W * W, NUM = 12;
   const examples = GAHB.images(data.examples, N);
   const picture = box.querySelector(".gahb-live-picture");
@@ -13,12 +13,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   // --- what the reader sees ------------------------------------------------------------------
 
-  const panel = (name, text, more = {}) => {
-    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text, ...more });
-    const title = element("span", { className: "gahb-live-title", textContent: name });
-    const value = element("span", { className: "gahb-live-value" });
-    return { canvas, title, value, box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)) };
-  };
   const keys = "arrow keys move the brush, space draws, backspace wipes, with shift the brush draws as it moves";
   const drawing = panel("x, your drawing", `the clean image, to draw on: ${keys}`, { tabIndex: 0, role: "application" });
   const noisy = panel("y = x + σz", "the noisy image");
@@ -53,15 +47,13 @@ GAHB.figures.front = function (box, data, { say, network }) {
     paint(canvas, image, H, W);
     return element("button", { type: "button", className: "gahb-live-thumb", "aria-label": data.names[i], onclick: () => take(image) }, canvas);
   });
-  const group = (label, ...items) => element("div", { className: "gahb-live-group", role: "group", "aria-label": label }, element("span", { className: "gahb-live-title", textContent: label }), ...items);
-
   const stage = element(
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-controls" }, level, climbButton, button("other noise", () => { seed++; refresh(); })),
+    element("div", { className: "gahb-live-tools" }, level, climbButton, button("other noise", () => { seed++; refresh(); })),
     element("div", { className: "gahb-live-atoms" }, ...tiles.map((t) => t.tile)),
     status,
-    element("div", { className: "gahb-live-controls" },
+    element("div", { className: "gahb-live-tools" },
       group("start from", ...thumbs, photo, file, button("nothing", () => take(new Float32Array(N)))),
       group("brush", ...pens), group("a network that learned", ...nets)),
   );
@@ -75,10 +67,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
   showPsnr(data.psnr[0], data.psnr[1]);
   choosePen(1);
   mark(nets, nets[0]);
-
-  function mark(buttons, chosen) {
-    for (const b of buttons) b.setAttribute("aria-pressed", b === chosen);
-  }
 
   function choosePen(value) {
     ink = value;
@@ -98,10 +86,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   }
 
   function showFactor(k, lam, residual) {
-    const { value, bar, tile } = tiles[k];
+    const { canvas, value, bar } = tiles[k];
     value.textContent = `λ = ${lam.toFixed(2)}`;
     bar.style.width = `${100 * Math.min(1, Math.max(0, lam))}%`;
-    tile.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
+    canvas.style.opacity = bar.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
   }
 
   function showPsnr(before, after) {
@@ -130,10 +118,11 @@ GAHB.figures.front = function (box, data, { say, network }) {
     const first = !(await Promise.race([loading(), Promise.resolve(null)]));
     if (first) say("Loading the network (1.3 MB) …");
     const known = await loading();
-    if (first) say("");
+    if (first) remind();
     return known;
   }
   const loading = () => network(item);
+  const remind = () => say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
 
   const failed = (error) => say(`The figure keeps its picture: ${error.message}.`);
 
@@ -219,7 +208,7 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   function take(image) {
     x = Float32Array.from(image);
-    say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
+    remind();
     refresh();
   }
 
@@ -333,7 +322,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
     if (kind === "pointerdown" && !estimate) await refresh();
     point(at);
   });
-  clean.canvas.addEventListener("pointerleave", leave);
+  clean.canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
+  document.addEventListener("pointerdown", (event) => event.target !== clean.canvas && leave()); // a finger's, elsewhere
   clean.canvas.addEventListener("blur", leave);
   clean.canvas.addEventListener("keydown", async (event) => {
     if (!ARROWS[event.key]) return;

@@ -43,6 +43,7 @@ function gahbWorker(engine, methods, port) {
     },
     loaded: () => [...networks.keys()],
     denoise: (args) => ({ estimate: args.set ? denoiser(args)(args.y, args.sigma) : pointAt(args).estimate }),
+    closest: ({ set, y, count }) => methods.closest(sets.get(set).slice(0, count), y),
     push: (args) => pointAt(args).push(args.v),
     pull: (args) => pointAt(args).pull(args.u),
     filter: (args) => pointAt(args).row(args.pixel),
@@ -175,12 +176,12 @@ function gahbWorker(engine, methods, port) {
     });
   }
 
-  async function readNetwork(file) {
+  GAHB.readFile = async function (file) {
     let content = null;
     await addScript(`_static/networks/${file}`, (found) => (content = found));
-    if (!content) throw new Error(`the file _static/networks/${file} holds no network`);
+    if (!content) throw new Error(`the file _static/networks/${file} holds nothing`);
     return content;
-  }
+  };
 
   /** Fetch engine and methods, which wait for the first use; in a notebook they stand in the same module. */
   let library = null;
@@ -194,7 +195,7 @@ function gahbWorker(engine, methods, port) {
   /** Return a promise of a network in the worker: read once a page, from `fetch(name)` or its script `file`. */
   GAHB.network = function ({ name, file }, fetch = null) {
     if (!networks.has(name)) {
-      const read = () => (fetch ? fetch(name) : readNetwork(file));
+      const read = () => (fetch ? fetch(name) : GAHB.readFile(file));
       const loading = GAHB.library().then(read).then((content) => GAHB.call("load", { ...content, name }));
       networks.set(name, loading);
       loading.catch(() => networks.delete(name)); // the next try may find it
@@ -236,6 +237,36 @@ function gahbWorker(engine, methods, port) {
   GAHB.images = function (text, size) {
     const raw = atob(text);
     return Array.from({ length: raw.length / size }, (_, n) => Float32Array.from({ length: size }, (_, i) => raw.charCodeAt(n * size + i) / 255));
+  };
+
+  /** Return a titled canvas: { box, canvas, title, value, show(values, H, W, signed) }. */
+  GAHB.panel = function (name, text, more = {}) {
+    const { element } = GAHB;
+    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text, ...more });
+    const title = element("span", { className: "gahb-live-title", textContent: name });
+    const value = element("span", { className: "gahb-live-value" });
+    const show = (values, H, W, signed = false) => {
+      canvas.dataset.live = "yes";
+      GAHB.paint(canvas, values, H, W, signed);
+    };
+    return { canvas, title, value, show, box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)) };
+  };
+
+  GAHB.group = (label, ...items) => GAHB.element(
+    "div", { className: "gahb-live-group", role: "group", "aria-label": label },
+    GAHB.element("span", { className: "gahb-live-title", textContent: label }), ...items,
+  );
+
+  GAHB.mark = (buttons, chosen) => buttons.forEach((b) => b.setAttribute("aria-pressed", b === chosen));
+
+  /** Return buttons of which one is chosen: their names, the index chosen first, and what a choice does. */
+  GAHB.choice = function (names, first, onChoose) {
+    const buttons = names.map((name, i) => GAHB.button(name, () => {
+      GAHB.mark(buttons, buttons[i]);
+      onChoose(i);
+    }));
+    GAHB.mark(buttons, buttons[first]);
+    return buttons;
   };
 
   /** Return a slider with its name and value, calling `onInput(value)`. */
@@ -280,9 +311,9 @@ function gahbWorker(engine, methods, port) {
     if (box.dataset.started) return;
     box.dataset.started = "yes";
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
-    const note = box.querySelector(".gahb-live-note"), say = (text) => (note.textContent = text || "");
+    const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
     try {
-      GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch) });
+      GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch), imageSet: (item) => GAHB.imageSet(item, fetch) });
     } catch (error) {
       say(`This figure stands still here: ${error.message}.`);
       throw error;

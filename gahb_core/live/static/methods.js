@@ -51,6 +51,22 @@ function gahbMethods() {
     return -10 * Math.log10(s / a.length);
   }
 
+  /** Return the correlation of two images, their means taken away. */
+  function correlation(a, b) {
+    const centred = (x) => {
+      const mean = x.reduce((s, v) => s + v, 0) / x.length;
+      return x.map((v) => v - mean);
+    };
+    const [u, v] = [centred(a), centred(b)];
+    return dot(u, v) / Math.max(1e-12, norm(u) * norm(v));
+  }
+
+  /** Return { index, correlation } of the image of a set that is most like x. */
+  function closest(images, x) {
+    const all = images.map((image) => correlation(image, x)), best = Math.max(...all);
+    return { index: all.indexOf(best), correlation: best };
+  }
+
   // --- eigenvectors --------------------------------------------------------------------------
 
   /** Return the eigenvalues of a symmetric matrix (rows of numbers), largest first, with unit vectors (Jacobi). */
@@ -279,7 +295,7 @@ function gahbMethods() {
   }
 
   return {
-    dot, norm, randomNormal, noise, addNoise, psnr, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
+    dot, norm, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
     impose, memory, haarSplit, haarMerge,
   };
 }

@@ -1,0 +1,135 @@
+"""The live figures of chapters 2, 3 and 5: an ascent, pairs from the same noise, the spectrum."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gahb_core.checkpoints import load_denoiser
+from gahb_core.denoisers import posterior_mean
+from gahb_core.figures import to_uint8
+from gahb_core.images import load_images
+from gahb_core.jacobian import top_eigenpairs
+from gahb_core.live.figure import explore_network
+from gahb_core.live.front import SIGMAS, signed_colours, small_png
+from gahb_core.noise import add_noise
+from gahb_core.sampling import sample
+
+COMPUTED = "Computed in your browser, as you look."
+
+
+def _row(*pictures: Tensor | np.ndarray) -> bytes:
+    """Return four pictures of 32×32 side by side, three times enlarged, where the scripts cut."""
+    row = np.full((96, 396, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        if isinstance(picture, Tensor):
+            picture = to_uint8(picture.detach().reshape(picture.shape[-2:]))[..., None].repeat(3, 2)
+        scale = 96 // picture.shape[0]
+        row[:, 100 * i : 100 * i + 96] = picture.repeat(scale, 0).repeat(scale, 1)
+    return small_png(row)
+
+
+def explore_basis(
+    networks: dict[str, str],
+    dataset: str = "fashion",
+    items: dict[int, str] | None = None,
+    sigma: float = 0.3,
+    num: int = 24,
+    set_num: int = 100,
+) -> Any:
+    """Return the figure of chapter 5: the spectrum of a picture, and what each factor does.
+
+    Args:
+        networks: name of a checkpoint of 32×32 images → its name for readers.
+        dataset: of the pictures, and of the small set whose exact denoiser stands beside.
+        items: index of a test image → its name.
+        sigma: where it starts, one of `front.SIGMAS`.
+        num: eigenvectors.
+        set_num: images of split A in the small set.
+    """
+    items = items or {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
+    x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
+    f, y = load_denoiser(next(iter(networks))), add_noise(x[:1], sigma, 0)
+    spectrum = top_eigenpairs(f, y, num, tol=1e-2)
+    kept = f"images:{dataset}:A:{set_num}:32"
+    exact = posterior_mean(load_images(dataset, "A", set_num, 32))(y, sigma)
+    data = {
+        "size": 32,
+        "num": num,
+        "examples": base64.b64encode(to_uint8(x).tobytes()).decode(),
+        "names": list(items.values()),
+        "sigma": sigma,
+        "sigmas": SIGMAS,
+        "lam": [round(v, 3) for v in spectrum.lam.tolist()],
+    }
+    picture = _row(y, f(y), signed_colours(spectrum.atoms[0, 0]), exact)
+    alt = (
+        "A noisy picture, the network's estimate of it, the eigenvector with the largest factor, "
+        f"and what the exact denoiser of {set_num} other images makes of the same: one of those."
+    )
+    caption = (
+        "The factors λ of the picture above, largest first. Choose one: the estimate sways once "
+        "along its eigenvector, and “along e” holds it there. Move σ: they fall as the noise "
+        f"grows. On the right, the exact denoiser of {set_num} other images answers with a mixture "
+        "of these, where the noise is small with one."
+    )
+    return explore_network(
+        "basis", list(networks), picture, alt, caption, data, COMPUTED, networks, [kept]
+    )
+
+
+def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num: int = 100) -> Any:
+    """Return the figure of chapter 2: an ascent with the reader's h, β, σ_end, ramp and seed.
+
+    Args:
+        name: of a checkpoint of 32×32 images.
+        dataset: of the memoriser's images.
+        num: of its images, the first of split A.
+    """
+    kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
+    memory = posterior_mean(load_images(dataset, "A", num, 32))
+    ours = sample(load_denoiser(name), 1, shape, seed=1, sigma_end=0.02)
+    theirs = sample(memory, 1, shape, seed=1, sigma_end=0.02, schedule=True)
+    data = {
+        "size": 32, "h": 0.01, "beta": 0.1, "sigmaEnd": 0.01, "count": num,
+        "hs": [0.002, 0.005, 0.01, 0.02, 0.05, 0.1], "betas": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0],
+        "ends": [0.005, 0.01, 0.02, 0.05, 0.1],
+    }  # fmt: skip
+    alt = (
+        "Where two ascents from the same noise end: the network's, and its estimate; the "
+        f"memoriser's of {num} garments, and its estimate, which is one of them."
+    )
+    caption = (
+        "One ascent from noise, with your own step, β and end. Blue: the network's σ̂, read off "
+        "its residual; orange: the memoriser's; dashed: the law σ ← (1 − βh) σ. From the same "
+        f"noise the memoriser of {num} garments draws one of them."
+    )
+    picture = _row(ours.y_end, ours.x, theirs.y_end, theirs.x)
+    return explore_network("climb", [name], picture, alt, caption, data, COMPUTED, sets=[kept])
+
+
+def explore_pairs(
+    dataset: str = "fashion", nums: Sequence[int] = (1, 10, 100, 1_000, 10_000), kept: int = 100
+) -> Any:
+    """Return the figure of chapter 3: what A's and B's networks draw from the same noise.
+
+    Args:
+        dataset: of networks `dataset/N=…/A` and `/B` of 32×32 images.
+        nums: training images of each.
+        kept: up to this N the closest training image is shown.
+    """
+    networks = [f"{dataset}/N={n}/{split}" for n in nums for split in "AB"]
+    sets = [f"images:{dataset}:{split}:{kept}:32" for split in "AB"]
+    drawn = [sample(load_denoiser(n), 1, (1, 32, 32), seed=1).x for n in networks[-2:]]
+    blank = torch.ones(1, 1, 32, 32)
+    data = {"size": 32, "dataset": dataset, "nums": list(nums), "kept": kept}
+    alt = f"Two images drawn from the same noise by networks that saw disjoint {nums[-1]} images."
+    caption = (
+        "“New noise” lets both networks climb from it. With few training images each gives back "
+        "one of its own; with many, both draw mostly the same. The histogram keeps count."
+    )
+    picture = _row(*drawn, blank, blank)
+    return explore_network("pair", networks, picture, alt, caption, data, COMPUTED, sets=sets)

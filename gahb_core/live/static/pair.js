@@ -1,0 +1,84 @@
+// Chapter 3: two networks, A and B, trained on disjoint halves, climb from the same noise: at which N do they draw
+// the same image? With the running histogram of correlations, and, for N ≤ 100, the closest training image.
+"use strict";
+
+GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
+  const { element, button, call, panel, group } = GAHB;
+  const W = data.size, H = W, N = W * W, picture = box.querySelector(".gahb-live-picture"), BINS = 20;
+  const seen = data.nums.map(() => []);
+  let level = data.nums.length - 1, seed = 0, jobs = [];
+
+  const panels = [
+    panel("A", "the image drawn by the network of A"),
+    panel("B", "the image drawn by the network of B from the same noise"),
+    panel("closest to A", "the training image of A that is most like A's"),
+    panel("closest to B", "the training image of B that is most like B's"),
+  ];
+  const chart = GAHB.chart({
+    text: "histogram of the correlations of the pairs drawn so far",
+    x: [-0.5, 1], y: [0, 10], xLabel: "correlation of A's and B's image", yLabel: "pairs", ticks: [0, 5, 10, 20, 50],
+  });
+  const nums = GAHB.choice(data.nums.map((n) => n.toLocaleString("en")), level, (i) => {
+    level = i;
+    showHistogram();
+    draw();
+  });
+  const go = button("new noise", () => (jobs.length ? jobs.forEach((job) => job.stop()) : draw()), { className: "gahb-live-main" });
+  const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
+  const stage = element(
+    "div", { className: "gahb-live-stage" },
+    element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
+    element("div", { className: "gahb-live-tools" }, group("training images N", ...nums), go),
+    chart.box, status,
+  );
+  picture.before(stage);
+  picture.hidden = true;
+  GAHB.cut(picture, panels.map((p, i) => [p.canvas, 100 * i, 0, 96, 96]));
+  showHistogram();
+
+  function showHistogram() {
+    const counts = new Array(BINS).fill(0), low = -0.5, width = 1.5 / BINS;
+    for (const c of seen[level]) counts[Math.min(BINS - 1, Math.max(0, Math.floor((c - low) / width)))]++;
+    const outline = [[low, 0]];
+    counts.forEach((n, i) => outline.push([low + i * width, n], [low + (i + 1) * width, n]));
+    chart.draw([{ points: [...outline, [1, 0]], colour: "#0072b2" }], [low, 1], Math.max(10, ...counts));
+  }
+
+  async function draw() {
+    if (jobs.length) return;
+    const at = level, names = ["A", "B"].map((split) => data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`));
+    go.textContent = "stop";
+    jobs = [{ stop() {} }];
+    try {
+      for (const item of names) await network(item);
+      say("");
+      seed++;
+      const start = GAHB.methods.noise(N, 2 * seed).map((z) => 0.5 + z);
+      jobs = names.map((item, k) => call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta: 0.1, sigmaEnd: 0.01, pace: 10 }, (step) => panels[k].show(step.estimate, H, W)));
+      const ends = await Promise.all(jobs);
+      ends.forEach((end, k) => panels[k].show(end.estimate, H, W));
+      if (ends.some((end) => end.stopped)) throw new Error("stopped");
+      const corr = GAHB.methods.correlation(ends[0].estimate, ends[1].estimate);
+      seen[at].push(corr);
+      showHistogram();
+      const sorted = [...seen[at]].sort((a, b) => a - b);
+      status.textContent = `N = ${data.nums[at].toLocaleString("en")}: these two correlate ${corr.toFixed(2)}; the median of ${sorted.length} is ${sorted[sorted.length >> 1].toFixed(2)}.`;
+      await showClosest(ends, data.nums[at]);
+    } catch (error) {
+      if (error.message !== "stopped") say(`The figure keeps its picture: ${error.message}.`);
+    }
+    jobs = [];
+    go.textContent = "new noise";
+  }
+
+  async function showClosest(ends, num) {
+    for (const [k, set] of data.sets.entries()) {
+      const { canvas, value } = panels[2 + k];
+      canvas.parentElement.style.visibility = num > data.kept ? "hidden" : "visible";
+      if (num > data.kept) continue;
+      const images = await imageSet(set), found = await call("closest", { set: set.name, y: ends[k].estimate, count: num });
+      panels[2 + k].show(images[found.index], H, W);
+      value.textContent = `corr. ${found.correlation.toFixed(2)}`;
+    }
+  }
+};

@@ -1,0 +1,79 @@
+// Parts that several figures of chapters share, and the front page does without: sets of images, charts, pointing.
+"use strict";
+
+(function () {
+  if (GAHB.chart) return;
+
+  /** Return a promise of a set of images, in the worker under its name and here: [x_1, …]. */
+  const sets = new Map();
+  GAHB.imageSet = function ({ name, file }, fetch = null) {
+    if (!sets.has(name)) {
+      const read = () => (fetch ? fetch(name) : GAHB.readFile(file));
+      const loading = GAHB.library().then(read).then(async ({ header, data }) => {
+        if (header.name !== name || !header.pixels) throw new Error(`the file ${file} holds another set, ${header.name}`);
+        const images = GAHB.images(data, header.pixels);
+        await GAHB.call("keep", { set: name, images });
+        return images;
+      });
+      sets.set(name, loading);
+      loading.catch(() => sets.delete(name));
+    }
+    return sets.get(name);
+  };
+
+  /** Return { box, draw(lines), place(event) }: a chart of lines [{ points: [[x, y]], colour, dashed }] over ranges; `log`: y is. */
+  GAHB.chart = function ({ text, x, y, log = false, xLabel, yLabel, ticks, H = 200 }) {
+    const make = (kind, attributes, content = "") => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+      made.textContent = content;
+      return made;
+    };
+    const W = 360, L = 46, B = 36, scale = log ? Math.log : (v) => v;
+    const box = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, class: "gahb-live-chart" });
+    const draw = (lines, range = x, high = y[1]) => {
+      const at = ([u, v]) => [
+        L + ((u - range[0]) / (range[1] - range[0])) * (W - L - 8),
+        8 + (1 - (scale(Math.min(high, Math.max(y[0], v))) - scale(y[0])) / (scale(high) - scale(y[0]))) * (H - B - 8),
+      ];
+      box.replaceChildren();
+      for (const v of ticks.filter((tick) => tick <= high)) {
+        const [, top] = at([range[0], v]);
+        box.append(make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }), make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)));
+      }
+      for (const u of range) box.append(make("text", { x: at([u, y[0]])[0], y: H - B + 16, "text-anchor": u === range[0] ? "start" : "end" }, String(u)));
+      box.append(make("text", { x: (L + W) / 2, y: H - 6, "text-anchor": "middle" }, xLabel), make("text", { x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})` }, yLabel));
+      for (const { points, colour, dashed, dots } of lines) {
+        if (dots) for (const p of points) box.append(make("circle", { cx: at(p)[0], cy: at(p)[1], r: 4, fill: colour }));
+        else box.append(make("polyline", { points: points.map((p) => at(p).map((c) => c.toFixed(1)).join(",")).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashed ? "5 4" : "none" }));
+      }
+    };
+    draw([]);
+    const place = (event) => {
+      const area = box.getBoundingClientRect(), u = ((event.clientX - area.left) / area.width) * W, v = ((event.clientY - area.top) / area.height) * H;
+      const clip = (t) => Math.min(1, Math.max(0, t));
+      return [x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]), y[1] - clip((v - 8) / (H - B - 8)) * (y[1] - y[0])];
+    };
+    return { box, draw, place };
+  };
+
+  /** Tell `onPoint` the pixel of a canvas, W across, that a pointer or the arrow keys are at, `onLeave` when it ends. */
+  GAHB.pointAt = function (canvas, W, onPoint, onLeave) {
+    const clip = (v) => Math.min(W - 1, Math.max(0, Math.floor(v)));
+    let at = [W >> 1, W >> 1];
+    for (const kind of ["pointermove", "pointerdown"]) canvas.addEventListener(kind, (event) => {
+      const area = canvas.getBoundingClientRect();
+      at = [clip(((event.clientX - area.left) / area.width) * W), clip(((event.clientY - area.top) / area.height) * W)];
+      onPoint(at);
+    });
+    canvas.addEventListener("keydown", (event) => {
+      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!move) return;
+      event.preventDefault();
+      at = [clip(at[0] + move[0]), clip(at[1] + move[1])];
+      onPoint(at);
+    });
+    canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || onLeave());
+    canvas.addEventListener("blur", onLeave);
+  };
+})();

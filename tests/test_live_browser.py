@@ -1,0 +1,693 @@
+"""The live networks in Chromium: the engine against torch, the worker, the front page."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import torch
+from browser import FLAGS, find_chromium, open_page, serve
+from PIL import Image
+
+from gahb_core import live
+from gahb_core.checkpoints import load_denoiser
+from gahb_core.denoisers import posterior_mean
+from gahb_core.images import load_images
+from gahb_core.jacobian import linearize, top_eigenpairs
+from gahb_core.live.closed import _LINE
+from gahb_core.multiscale import haar_split
+from gahb_core.noise import add_noise, make_generator, sample_normal
+from gahb_core.sampling import measure_blocks, measure_pixels, sample, sample_constrained
+
+pytestmark = pytest.mark.browser
+NETWORK = "fashion/N=10000/A"
+SMALL = "bfcnn/fashion/N=10000/A"
+SIX = "faces/N=6000/A"
+# every kind of network that ships, at the sizes they take: (name, side)
+KINDS = [
+    (NETWORK, 32),
+    ("fashion/N=10/A", 32),  # not in halves
+    ("c_alpha/alpha=2", 48),
+    ("faces/size=16/N=6000/A", 16),
+    ("faces/size=24/N=6000/A", 24),
+    ("local/c_alpha/low", 64),
+    (SMALL, 16),
+    ("bfcnn/fashion/N=10/A", 16),
+    ("local/faces/pixel/RF=5", 31),
+    ("local/faces/pixel/RF=13", 40),
+    ("local/c_alpha/details=1/RF=9", 32),
+    ("local/faces/details=2/RF=43", 16),
+]
+# the figures of chapters: how each is made, a button that uses it, and what its last line says then
+CHAPTERS = {
+    "basis": (lambda: live.explore_basis({SIX: "faces"}), "bag", "the least exact of 24"),
+    "climb": (live.explore_climb, "climb", "the law takes 127"),
+    "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
+    "line": (live.explore_line, None, "f*(y) = "),
+    "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+}
+# the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
+DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
+    await GAHB.library();
+    const net = gahbEngine().load(header, data, header.name), F = a => a && Float32Array.from(a);
+    net.plain = plain;
+    const p = net.at(F(y), H, W, F(given));
+    return Object.fromEntries(Object.entries({estimate: p.estimate, push: p.push(F(v)),
+        pull: p.pull(F(u)), linear: p.push(p.full)}).map(([k, a]) => [k, Array.from(a)]));
+}"""
+CALL = """async ({net, kind, args}) => {
+    if (net) await GAHB.network(net);
+    else await GAHB.library();
+    const typed = o => Object.fromEntries(Object.entries(o).map(([k, a]) =>
+        [k, Array.isArray(a) ? (Array.isArray(a[0]) ? a.map(r => Float32Array.from(r))
+            : Float32Array.from(a)) : a && typeof a === 'object' ? typed(a) : a]));
+    const plain = a => a && a.buffer ? Array.from(a) : Array.isArray(a) ? a.map(plain)
+        : a && typeof a === 'object' ? Object.fromEntries(
+            Object.entries(a).map(([k, b]) => [k, plain(b)])) : a;
+    return plain(await GAHB.call(kind, {net: net && net.name, ...typed(args)}));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine: install one, or set GAHB_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def write_site(folder, *bodies):
+    """Write a page a body, with what their live figures load, as `gahb build` lays them out."""
+    head = (
+        '<!doctype html><html data-content_root="../" lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>A page</title>'
+        '<link rel="icon" href="data:,"><style>:root{color-scheme:light dark}</style>'
+    )
+    (folder / "book").mkdir(parents=True)
+    for i, body in enumerate(bodies):
+        page = f'{head}<body style="margin:8px;max-width:46rem">{body}</body></html>'
+        (folder / "book" / f"{i}.html").write_text(page, encoding="utf-8")
+    for path, content in live.page_assets(["_static/live/front.html", *bodies]):
+        target = folder / "_static" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Pages: 0 the front page's figure, 1 the same figure twice, then one a chapter's figure."""
+    front = live.read_fragment("front")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAHB_PAGE", "1")
+        chapters = [make().data for make, *_ in CHAPTERS.values()]
+    folder = write_site(tmp_path_factory.mktemp("live"), front, front + front, *chapters)
+    script = folder / "_static" / "networks" / live.script_name(SMALL)
+    script.write_text(live.network_script(SMALL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/0.html", "light") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        yield page
+        assert complaints == []
+
+
+def file_of(name):
+    return {"name": name, "file": live.script_name(name)}
+
+
+def call(page, kind, net=None, **args):
+    return page.evaluate(CALL, {"net": net and file_of(net), "kind": kind, "args": args})
+
+
+def flat(x):
+    return x.flatten().tolist()
+
+
+def relative_error(found, expected):
+    found, expected = np.asarray(found), np.asarray(expected)
+    return np.linalg.norm(found - expected.ravel()) / np.linalg.norm(expected)
+
+
+# --- the engine against torch ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "side"), KINDS)
+def test_the_engine_gives_what_torch_gives(page, name, side):
+    header, data = live.network_file(name)
+    out, generator = header["channels"]["out"], make_generator(3)
+    y, v, u = torch.randn(3, 1, out, side, side, generator=generator)
+    y = 0.5 + 0.3 * y
+    given = torch.rand(1, 1, side, side, generator=generator) if out == 3 else None
+    f = load_denoiser(name)
+    told = f if given is None else lambda y, s: f(y, s, given)
+    products = linearize(told, y)
+    args = {"header": header, "data": data, "H": side, "W": side}
+    args |= {"y": flat(y), "v": flat(v), "u": flat(u)}
+    args["given"] = None if given is None else flat(given)
+    fast, slow = (page.evaluate(DIRECT, args | {"plain": plain}) for plain in (False, True))
+    rounded = 1e-4 if name in ("fashion/N=10/A", "bfcnn/fashion/N=10/A") else 5e-6
+    assert relative_error(fast["estimate"], products.x_hat.numpy()) < rounded
+    if rounded < 1e-5:  # rounded weights may open another ReLU
+        assert relative_error(fast["push"], products.push(v).numpy()) < 1e-4
+        assert relative_error(fast["pull"], products.pull(u).numpy()) < 1e-4
+    assert relative_error(fast["linear"], np.array(fast["estimate"])) < 1e-5
+    inner = np.dot(flat(u), fast["push"]), np.dot(fast["pull"], flat(v))
+    size = np.linalg.norm(flat(u)) * np.linalg.norm(fast["push"])
+    assert abs(inner[0] - inner[1]) < 1e-5 * size
+    for key in fast:
+        assert relative_error(slow[key], np.array(fast[key])) < 2e-5, key
+
+
+def test_images_need_not_be_square(page):
+    header, data = live.network_file(NETWORK)
+    y = torch.rand(1, 1, 16, 40, generator=make_generator(0))
+    args = {"header": header, "data": data, "H": 16, "W": 40, "given": None, "plain": False}
+    found = page.evaluate(DIRECT, args | {"y": flat(y), "v": flat(y), "u": flat(y)})
+    assert relative_error(found["estimate"], load_denoiser(NETWORK)(y).detach().numpy()) < 5e-6
+
+
+def test_without_webassembly_plain_javascript_takes_over(page):
+    header, data = live.network_file(SMALL)
+    found = page.evaluate(
+        """async ({header, data}) => {
+            const kept = globalThis.WebAssembly;
+            try {
+                delete globalThis.WebAssembly;
+                const engine = gahbEngine();
+                const net = engine.load(header, data), y = new Float32Array(256).fill(.5);
+                const x = net.estimate(y, 16, 16);
+                return {simd: engine.simd(), x: Array.from(x)};
+            } finally { globalThis.WebAssembly = kept; }
+        }""",
+        {"header": header, "data": data},
+    )
+    y = torch.full((1, 1, 16, 16), 0.5)
+    assert found["simd"] is False
+    assert relative_error(found["x"], load_denoiser(SMALL)(y).detach().numpy()) < 5e-6
+
+
+def test_eigenpairs_are_those_of_the_library(page):
+    f, x = load_denoiser(NETWORK), load_images("fashion", "test", 4, 32)[3:]
+    y = add_noise(x, 0.3, 0)
+    expected = top_eigenpairs(f, y, 12, tol=1e-3)
+    found = call(page, "eigenpairs", NETWORK, y=flat(y), H=32, W=32, num=12, tol=0.02)
+    assert found["converged"]
+    np.testing.assert_allclose(found["lam"], expected.lam, atol=1e-2)
+    atoms = np.array(found["atoms"])
+    np.testing.assert_allclose(atoms @ atoms.T, np.eye(12), atol=1e-5)
+    S = linearize(f, y)
+    rows = torch.tensor(atoms, dtype=torch.float32).reshape(12, 1, 32, 32)
+    images = ((S.push(rows) + S.pull(rows)) / 2).flatten(1).numpy()
+    gaps = np.linalg.norm(images - np.array(found["lam"])[:, None] * atoms, axis=1)
+    np.testing.assert_allclose(gaps, found["residuals"], atol=1e-4)
+    assert gaps.max() < 0.0201
+
+
+def test_the_trace_is_within_its_error(page):
+    y = add_noise(load_images("fashion", "test", 1, 16), 0.3, 0)
+    f = load_denoiser(SMALL)
+    exact = linearize(f, y).pull(torch.eye(256).reshape(256, 1, 16, 16)).flatten(1).trace().item()
+    found = call(page, "trace", SMALL, y=flat(y), H=16, W=16, num=64)
+    assert found["count"] == 64
+    assert abs(found["value"] - exact) < 4 * found["error"]
+    assert found["error"] < 0.2 * exact
+
+
+def test_a_filter_is_a_row_of_the_jacobian(page):
+    y = add_noise(load_images("fashion", "test", 1, 16), 0.3, 0)
+    unit = torch.zeros(1, 1, 16, 16)
+    unit[0, 0, 5, 9] = 1
+    expected = linearize(load_denoiser(SMALL), y).pull(unit)
+    found = call(page, "filter", SMALL, y=flat(y), H=16, W=16, pixel=5 * 16 + 9)
+    assert relative_error(found, expected.numpy()) < 1e-4
+
+
+# --- the ascent, and other denoisers --------------------------------------------------------
+
+
+def noise_of(seed, num, shape):
+    stream = make_generator(seed, "ascent", 0)
+    return [flat(torch.randn(shape, generator=stream)) for _ in range(num)]
+
+
+def test_the_ascent_is_the_librarys_given_the_same_noise(page):
+    shape, way = (1, 16, 16), {"beta": 0.3, "sigma_end": 0.05}
+    expected = sample(load_denoiser(SMALL), 1, shape, seed=5, **way)
+    y0 = 0.5 + sample_normal((1, *shape), 5, key="start")
+    draws = noise_of(5, int(expected.iterations) + 1, shape)
+    found = call(
+        page, "ascend", SMALL, y=flat(y0), H=16, W=16, beta=0.3, sigmaEnd=0.05, draws=draws
+    )
+    assert found["iteration"] == int(expected.iterations)
+    assert found["active"] is False
+    assert relative_error(found["estimate"], expected.x.numpy()) < 1e-3
+    assert found["sigma"] == pytest.approx(float(expected.sigma_hat), rel=1e-3)
+
+
+def test_the_memoriser_and_its_ascent_are_the_librarys(page):
+    images = load_images("fashion", "A", 20, 16)
+    memory, y = posterior_mean(images.double()), add_noise(images[:1], 0.2, 0)
+    call(page, "keep", set="twenty", images=[flat(x) for x in images])
+    found = call(page, "denoise", set="twenty", y=flat(y), sigma=0.2, H=16, W=16)
+    assert relative_error(found["estimate"], memory(y.double(), 0.2).numpy()) < 1e-5
+    shape, way = (1, 16, 16), {"beta": 0.3, "sigma_end": 0.05}
+    expected = sample(memory, 1, shape, seed=2, schedule=True, **way)
+    y0 = 0.5 + sample_normal((1, *shape), 2, key="start")
+    draws = noise_of(2, int(expected.iterations) + 1, shape)
+    more = {"beta": 0.3, "sigmaEnd": 0.05, "sigma0": 1, "draws": draws}
+    found = call(page, "ascend", set="twenty", y=flat(y0), H=16, W=16, **more)
+    assert found["iteration"] == int(expected.iterations)
+    assert relative_error(found["estimate"], expected.x.numpy()) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["pixels", "blocks"])
+def test_the_constrained_ascent_is_the_librarys(page, kind):
+    x, shape = load_images("fashion", "test", 1, 16), (1, 16, 16)
+    if kind == "pixels":
+        mask = torch.rand(shape, generator=make_generator(0)) < 0.5
+        measurement, told = measure_pixels(mask), {"mask": flat(mask.float()), "values": flat(x)}
+    else:
+        measurement = measure_blocks(16, 4)
+        told = {"low": flat(measurement.analyze(x) / 4), "W": 16, "factor": 4}
+    way = {"beta": 0.3, "sigma_end": 0.05}
+    measured = measurement.analyze(x)
+    expected = sample_constrained(load_denoiser(SMALL), measurement, measured, shape, seed=1, **way)
+    centre = measurement.impose(torch.full((1, *shape), 0.5), measured)
+    y0 = centre + sample_normal((1, *shape), 1, key="start")
+    draws = noise_of(1, int(expected.iterations) + 1, shape)
+    more = {"beta": 0.3, "sigmaEnd": 0.05, "draws": draws, "measured": {"kind": kind, **told}}
+    found = call(page, "ascend", SMALL, y=flat(y0), H=16, W=16, **more)
+    assert relative_error(found["estimate"], expected.x.numpy()) < 1e-3
+    estimate = torch.tensor(found["estimate"]).reshape(1, *shape)
+    torch.testing.assert_close(measurement.analyze(estimate), measured, atol=1e-5, rtol=0)
+
+
+def test_haar_bands_are_the_librarys(page):
+    x = torch.rand(1, 1, 6, 8, generator=make_generator(0))
+    bands = haar_split(x)
+    found = call(page, "haarSplit", x=flat(x), H=6, W=8)
+    np.testing.assert_allclose(found["low"], flat(bands.low), atol=1e-6)
+    np.testing.assert_allclose(found["details"], flat(bands.details), atol=1e-6)
+    merged = call(page, "haarMerge", H=3, W=4, low=found["low"], details=found["details"])
+    np.testing.assert_allclose(merged, flat(x), atol=1e-6)
+
+
+def test_the_hash_is_sha256(page):
+    text = "a" * 200
+    found = page.evaluate(
+        "async t => (await GAHB.library(), gahbEngine().sha256(new TextEncoder().encode(t)))", text
+    )
+    assert found == hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- refusals -------------------------------------------------------------------------------
+
+
+def changed(header, data, what):
+    header = json.loads(json.dumps(header))
+    if what == "bytes":
+        return header, data[:100] + ("B" if data[100] == "A" else "A") + data[101:]
+    if what == "cut":
+        return header, data[: len(data) // 2]
+    if what == "name":
+        return header | {"name": "another"}, data
+    if what == "version":
+        return header | {"format": 2}, data
+    header["layers"][3][1] += 4
+    return header, data
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("bytes", "SHA-256 differs"),
+        ("cut", "SHA-256 differs"),
+        ("name", "the file holds another one, another"),
+        ("version", "not a file of this version"),
+        ("layers", "layer 3 .* does not fit the 32 channels"),
+    ],
+)
+def test_a_file_that_does_not_fit_its_header_is_refused(page, what, said):
+    header, data = changed(*live.network_file(SMALL), what)
+    script = """async ({header, data, name}) => {
+        await GAHB.library();
+        try { gahbEngine().load(header, data, name); } catch (error) { return error.message; }
+    }"""
+    found = page.evaluate(script, {"header": header, "data": data, "name": SMALL})
+    assert re.search(f"network {SMALL}: .*{said}", found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "said"),
+    [
+        ("denoise", {"y": [0.0] * 9, "H": 16, "W": 16}, "y must have 256 values, not 9"),
+        ("denoise", {"y": [0.0] * 256, "H": 16.5, "W": 16}, "multiples of 1, not 16.5 × 16"),
+        ("ascend", {"y": [0.0] * 256, "H": 16, "W": 16, "h": 2}, "h must be in (0, 1], not 2"),
+        ("ascend", {"y": [9.0, -9.0] * 128, "H": 16, "W": 16, "sigmaMax": 0.1}, "diverged"),
+        ("eigenpairs", {"y": [0.0] * 256, "H": 16, "W": 16, "num": 0}, "num must lie in 1 … 256"),
+    ],
+)
+def test_the_worker_says_what_is_wrong(page, kind, args, said):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        call(page, kind, SMALL, **args)
+    assert said in str(caught.value)
+
+
+# --- the worker -----------------------------------------------------------------------------
+
+
+def test_long_work_shows_progress_and_stops_at_once(page):
+    found = page.evaluate(
+        """async net => {
+            await GAHB.network(net);
+            const y = GAHB.methods.noise(1024, 1);
+            let seen = 0, stopped;
+            const endless = {net: net.name, y, H: 32, W: 32, num: 40, tol: 1e-9, most: 1e6};
+            const job = GAHB.call("eigenpairs", endless, () => {
+                if (++seen !== 2) return;
+                stopped = performance.now();
+                job.stop();
+            });
+            const last = await job;
+            return {seen, stopped: last.stopped, after: performance.now() - stopped};
+        }""",
+        file_of(NETWORK),
+    )
+    assert found["seen"] >= 2
+    assert found["stopped"] is True
+    assert found["after"] < 200
+
+
+def test_jobs_of_two_points_take_turns_without_mixing(page):
+    f, x = load_denoiser(NETWORK), load_images("fashion", "test", 2, 32)
+    ys = [add_noise(image[None], 0.3, 0) for image in x]
+    found = page.evaluate(
+        """async ({net, ys}) => {
+            await GAHB.network(net);
+            const jobs = ys.map(y => GAHB.call("eigenpairs", {net: net.name,
+                y: Float32Array.from(y), H: 32, W: 32, num: 3, tol: 1e-3}));
+            return (await Promise.all(jobs)).map(job => job.lam);
+        }""",
+        {"net": file_of(NETWORK), "ys": [flat(y) for y in ys]},
+    )
+    for lam, y in zip(found, ys, strict=True):
+        np.testing.assert_allclose(lam, top_eigenpairs(f, y, 3).lam, atol=2e-3)
+
+
+def test_two_figures_share_one_worker_and_one_copy(browser, site):
+    with serve(site) as origin, open_page(browser, origin, "book/1.html", "dark") as opened:
+        page, complaints = opened
+        page.wait_for_function("document.querySelectorAll('.gahb-live-stage').length === 2")
+        for i in range(2):
+            page.get_by_role("button", name="a bag").nth(i).click()
+            page.locator(".gahb-live-status").nth(i).filter(has_text="products").wait_for()
+        assert page.evaluate("GAHB.call('loaded')") == [NETWORK]
+        assert page.locator("head script[src*='networks/']").count() == 1
+        assert len(page.workers) == 1
+        assert complaints == []
+
+
+# --- the figure of the front page -----------------------------------------------------------
+
+
+def pixels_of(page, index):
+    """The pixels that a panel's canvas shows, as a string that two pictures share or not."""
+    return page.locator(".gahb-live-panel canvas").nth(index).evaluate("c => c.toDataURL()")
+
+
+def wait_for_eigenvectors(page):
+    page.locator(".gahb-live-status").filter(has_text="products").wait_for()
+
+
+def is_wider_than_its_window(page):
+    return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_front_page_works_with_the_mouse(browser, site, theme):
+    with open_page(browser, site.as_uri() + "/", "book/0.html", theme) as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        assert page.locator("script[src*='networks/']").count() == 0  # nothing before the first use
+        before = pixels_of(page, 2)
+        box = page.locator(".gahb-live-draw").bounding_box()
+        page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+        page.mouse.up()
+        wait_for_eigenvectors(page)
+        assert pixels_of(page, 2) != before
+        rest = pixels_of(page, 3)
+        page.locator(".gahb-live-panel canvas").nth(2).hover()
+        page.get_by_text("filter of this pixel").wait_for()
+        assert pixels_of(page, 3) != rest
+        page.get_by_role("button", name="climb from noise").click()
+        page.get_by_text("σ̂ =").wait_for()
+        page.get_by_role("button", name="stop").click()
+        page.get_by_role("button", name="climb from noise").wait_for()
+        assert complaints == []
+
+
+def test_the_front_page_works_by_keyboard_alone(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/0.html", "light") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        reached = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            reached.append(
+                page.evaluate(
+                    "document.activeElement.getAttribute('aria-label')"
+                    " ?? document.activeElement.textContent"
+                )  # fmt: skip
+            )
+        for name in ("noise σ", "climb from noise", "a boot", "your photograph", "wipe", "faces"):
+            assert name in reached
+        page.locator(".gahb-live-draw").focus()
+        before = pixels_of(page, 0)
+        for key in ("ArrowLeft", "ArrowUp", "Space"):
+            page.keyboard.press(key)
+        wait_for_eigenvectors(page)
+        assert pixels_of(page, 0) != before
+        page.get_by_role("slider", name="noise σ").focus()
+        noisy = pixels_of(page, 1)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "b => document.querySelectorAll('.gahb-live-panel canvas')[1].toDataURL() !== b",
+            arg=noisy,
+        )
+        page.locator(".gahb-live-panel canvas").nth(2).focus()
+        page.keyboard.press("ArrowDown")
+        page.get_by_text("filter of this pixel").wait_for()
+        assert complaints == []
+
+
+def test_the_front_page_works_by_touch_on_a_phone(browser, site):
+    options = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with browser.new_context(**options) as context:
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(site.as_uri() + "/book/0.html")
+        page.wait_for_selector(".gahb-live-stage")
+        assert not is_wider_than_its_window(page)
+        before = pixels_of(page, 0)
+        page.locator(".gahb-live-draw").tap()
+        wait_for_eigenvectors(page)
+        assert pixels_of(page, 0) != before
+        page.locator(".gahb-live-panel canvas").nth(2).tap()
+        page.get_by_text("filter of this pixel").wait_for()
+        small = page.evaluate(
+            "[...document.querySelectorAll('.gahb-live button, .gahb-live input[type=range]')]"
+            ".filter(b => b.getBoundingClientRect().height < 30).map(b => b.outerHTML)"
+        )
+        assert small == []
+        assert errors == []
+
+
+def test_without_javascript_the_picture_stays(browser, site):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(site.as_uri() + "/book/0.html")
+        picture = page.locator(".gahb-live-picture")
+        assert picture.is_visible()
+        assert "eigenvectors" in picture.get_attribute("alt")
+
+
+@pytest.mark.parametrize("broken", ["missing", "changed", "foreign"])
+def test_a_network_that_is_missing_or_changed_leaves_the_picture(browser, site, tmp_path, broken):
+    copy = shutil.copytree(site, tmp_path / "site")
+    script = copy / "_static" / "networks" / live.script_name(NETWORK)
+    text = script.read_text()
+    said = {
+        "missing": f"the file _static/networks/{script.name} is missing",
+        "changed": "SHA-256 differs",
+        "foreign": "the file holds another one, disks",
+    }
+    script.unlink()
+    if broken == "changed":
+        script.write_text(text[:-100] + ("B" if text[-100] == "A" else "A") + text[-99:])
+    if broken == "foreign":
+        script.write_text((script.parent / "disks.js").read_text())
+    with browser.new_context() as context:
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(copy.as_uri() + "/book/0.html")
+        page.wait_for_selector(".gahb-live-stage")
+        before = pixels_of(page, 2)
+        page.get_by_role("button", name="a bag").click()
+        page.locator(".gahb-live-said").filter(has_text=said[broken]).wait_for()
+        assert pixels_of(page, 2) == before
+        page.get_by_role("button", name="disks").click()  # the others go on
+        wait_for_eigenvectors(page)
+        assert errors == []
+
+
+def a_photograph(width, height, orientation=None, grey=None):
+    """JPEG bytes: the upper half white, or all of one grey; perhaps turned by its EXIF."""
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[: height // 2] = 255
+    image = Image.fromarray(pixels if grey is None else np.full_like(pixels, grey))
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif, quality=95)
+    return buffer.getvalue()
+
+
+def open_photograph(page, content, name="photo.jpg"):
+    upload = {"name": name, "mimeType": "image/jpeg", "buffer": content}
+    page.locator(".gahb-live input[type=file]").set_input_files(upload)
+
+
+def drawn(page):
+    """What the drawing shows, (32, 32) in [0, 1]."""
+    read = "c => Array.from(c.getContext('2d').getImageData(0, 0, 32, 32).data)"
+    data = page.locator(".gahb-live-draw").evaluate(read)
+    return np.array(data).reshape(32, 32, 4)[..., 0] / 255
+
+
+def test_a_photograph_comes_right_side_up_square_and_small(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/0.html", "light") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        for content, upper in [
+            (a_photograph(4000, 3000), np.s_[:15]),
+            (a_photograph(120, 80, orientation=6), np.s_[:, 17:]),  # its top is to the right
+            (a_photograph(80, 120, orientation=3), np.s_[17:]),
+        ]:
+            open_photograph(page, content)
+            page.wait_for_timeout(600)
+            picture = drawn(page)
+            lower = np.ones_like(picture, bool)
+            lower[upper] = False
+            assert picture[upper].min() > 0.9
+            assert np.median(picture[lower]) < 0.1
+        for content in (a_photograph(1, 1, grey=0), a_photograph(50, 50, grey=0)):
+            open_photograph(page, content)
+            page.locator(".gahb-live-said").filter(has_text="Nothing yet").wait_for()
+        assert complaints == []
+
+
+def test_what_is_no_picture_is_said_to_be_none(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/0.html", "light") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        before = drawn(page) if page.locator(".gahb-live-draw[data-live]").count() else None
+        open_photograph(page, b"not a picture", "notes.txt")
+        page.get_by_text("notes.txt is not a picture that this browser can read.").wait_for()
+        assert before is None
+        page.get_by_role("button", name="nothing").click()
+        page.get_by_text("Nothing yet: draw").wait_for()
+        assert complaints == []
+
+
+def test_a_control_can_be_used_within_a_second_from_disk(browser, site):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto("about:blank")
+        start = time.perf_counter()
+        page.goto(site.as_uri() + "/book/0.html", wait_until="commit")
+        page.wait_for_selector(".gahb-live-stage input[type=range]")
+        assert time.perf_counter() - start < 1.0
+
+
+# --- the figures of chapters ----------------------------------------------------------------
+
+
+def pictures_of(page):
+    """All that a figure shows, as a string that two states share or not."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.gahb-live-stage canvas')].map(c => c.toDataURL()).join()"
+        " + [...document.querySelectorAll('.gahb-live-chart')].map(c => c.innerHTML).join()"
+    )
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_figures_of_chapters_move(browser, site, name, theme):
+    _, label, said = CHAPTERS[name]
+    path = f"book/{2 + list(CHAPTERS).index(name)}.html"
+    with open_page(browser, site.as_uri() + "/", path, theme) as (page, complaints):
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.wait_for_selector(".gahb-live-stage")
+        assert not is_wider_than_its_window(page)
+        before = pictures_of(page)
+        if label:
+            page.get_by_role("button", name=label, exact=True).focus()
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_role("slider").first.focus()
+            page.keyboard.press("ArrowRight")
+        page.locator(".gahb-live-status").filter(has_text=said).wait_for(timeout=60_000)
+        assert pictures_of(page) != before
+        assert page.locator(".gahb-live-said").text_content() == ""
+        assert complaints == []
+
+
+def test_a_chosen_factor_moves_the_estimate_and_a_pixel_shows_its_filter(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/2.html", "light") as (page, complaints):
+        page.get_by_role("button", name="bag").click()
+        page.locator(".gahb-live-status").filter(has_text="the least exact of 24").wait_for()
+        before = pixels_of(page, 1), pixels_of(page, 2)
+        page.locator(".gahb-live-factors button").nth(5).click()
+        page.get_by_text("e, number 6").wait_for()
+        assert pixels_of(page, 2) != before[1]
+        page.get_by_role("slider", name="along e").focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(2_000)  # it has swayed
+        assert pixels_of(page, 1) != before[0]
+        page.locator(".gahb-live-panel canvas").nth(1).hover()
+        page.get_by_text("filter of this pixel").wait_for()
+        assert complaints == []
+
+
+def test_the_line_says_what_the_library_says(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/5.html", "light") as (page, complaints):
+        box = page.locator(".gahb-live-chart").bounding_box()
+        page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+        said = page.locator(".gahb-live-status").text_content()
+        y, mean = map(float, re.match(r"y = (\S+), f\*\(y\) = (\S+):", said).groups())
+        w, m, _ = live.mixture_posterior(y, 0.15, **_LINE)
+        assert mean == pytest.approx(w @ m, abs=0.01)  # y is shown to two digits
+        assert complaints == []
+
+
+def test_the_memoriser_of_the_page_draws_a_training_image(browser, site):
+    with open_page(browser, site.as_uri() + "/", "book/3.html", "light") as (page, complaints):
+        page.get_by_role("button", name="climb").click()
+        status = page.locator(".gahb-live-status").filter(has_text="with the memoriser's")
+        status.wait_for(timeout=60_000)
+        found = re.search(r"(\S+) with the network's image, (\S+) with", status.text_content())
+        assert float(found[2]) >= 0.99
+        assert float(found[1]) < 0.98
+        assert complaints == []
