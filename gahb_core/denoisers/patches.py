@@ -96,10 +96,10 @@ class Patches:
         self._times = self._spread(torch.ones_like(self._picked(self._read(train[:1]))))
         self.pools = [self._pool(g) for g in self.layout.groups]
 
-    def _read(self, x: Tensor) -> Tensor:
-        """Return the windows (B, P, C·d) of images (B, C, H, W)."""
+    def _read(self, x: Tensor, which: Tensor | slice = slice(None)) -> Tensor:
+        """Return windows (B, P, C·d) of images (B, C, H, W): all, or those meant."""
         flat = torch.nn.functional.pad(x.flatten(2), (0, 1))
-        return flat[:, :, self.layout.window].movedim(1, 2).flatten(2)
+        return flat[:, :, self.layout.window[which]].movedim(1, -2).flatten(-2)
 
     def _write(self, patches: Tensor, window: Tensor) -> Tensor:
         """Return images (B, C, H, W), the sums of what is written by windows, (B, P, C·d)."""
@@ -118,14 +118,14 @@ class Patches:
     def _pool(self, group: Group) -> Pool | None:
         if len(group.places) > 1 or group.places.shape[1] == 1:
             return None
-        parts = [self._read(x)[:, group.places[0]].flatten(0, 1) for x in self.train.split(256)]
+        parts = [self._read(x, group.places[0]).flatten(0, 1) for x in self.train.split(256)]
         return Pool(torch.cat(parts).sub_(self._origin))
 
     def _blocks(self, group: Group, like: Tensor, width: int, rows: int) -> Iterator[Block]:
         """Yield the dictionaries of `group` (G, P, d), some training images at a time."""
         each = group.places.numel() * max(width, like.shape[-1]) + len(group.places) * rows
         for x in self.train.split(max(1, 4 * MOST // each)):
-            patches = (self._read(x) - self._origin)[:, group.places]
+            patches = self._read(x, group.places) - self._origin
             yield Block(patches.transpose(0, 1).flatten(1, 2).to(like))
 
     def _stream(
