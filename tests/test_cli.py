@@ -4,10 +4,12 @@ import gc
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 
-from gahb_core import cli
+from gahb_core import checkpoints, cli
+from gahb_core.recipes import RECIPES, fingerprint
 
 
 def test_run_then_build_then_nothing_to_do(project, capfd):
@@ -36,6 +38,11 @@ def test_a_failed_page_is_exit_code_one(project, capfd):
         (["train"], "gahb: name the recipes to train, or give --all"),
         (["train", "nothing"], "gahb: name must be a recipe of 'laptop' (fashion"),
         (["fetch", "nothing"], "gahb: "),
+        (["train", "disks", "--device", "mps"], "gahb: device must be one that is here, such as"),
+        (["train", "disks", "--device", "cuda:99"], "gahb: device must be one that is here, such"),
+        (["train", "disks", "--device", "meta"], "gahb: device must be one that is here, such as"),
+        (["train", "disks", "--device", "nonsense"], "gahb: device must be one that is here, such"),
+        (["run", "--executor", "slurm"], "gahb: executor slurm needs the command sbatch"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_two(project, capsys, words, match):
@@ -45,7 +52,50 @@ def test_a_mistake_is_one_line_and_exit_code_two(project, capsys, words, match):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["bake"], ["run", "--jobs", "0"], ["run", "--profile", "x"]])
+def test_a_root_that_is_none_is_not_replaced(tmp_path, capsys):
+    assert cli.main(["--root", str(tmp_path / "no"), "run"]) == 2
+    assert f"root must be a folder, and {tmp_path / 'no'} is none" in capsys.readouterr().err
+
+
+def test_a_cluster_that_refuses_is_one_line(project, tmp_path, monkeypatch, capsys):
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    refusal = "sbatch: error: Batch job submission failed: Requested node configuration is not"
+    sbatch.write_text(f"#!/bin/sh\necho 'sbatch: a warning' >&2\necho '{refusal}' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    (sbatch.parent / "srun").symlink_to(sbatch)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    assert cli.main(["--root", str(project), "run", "a_one", "--executor", "slurm"]) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1] == f"gahb: the cluster refuses the jobs: {refusal}"
+    assert "Traceback" not in error
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """`gahb recipes | head`: the pipe closes while we write."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gahb_core.cli", "recipes", "--profile", "paper"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["bake"],
+        ["run", "--jobs", "0"],
+        ["run", "--profile", "x"],
+        ["run", "--timeout", "0"],
+        ["run", "--gpus", "-1"],
+        ["serve", "--port", "70000"],
+        ["serve", "--port", "-1"],
+    ],
+)
 def test_arguments_are_checked(words):
     with pytest.raises(SystemExit) as error:
         cli.main(words)
@@ -68,11 +118,27 @@ def test_the_command_line_starts_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_recipes_are_listed(capsys):
+def test_recipes_are_listed_with_what_is_there_of_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+    made, old, begun, *rest = list(RECIPES["smoke"])[:5]
+    for name in (made, old):
+        weights, card, _ = checkpoints.paths(name, "smoke")
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.touch()
+        steps = 7 if name == old else RECIPES["smoke"][name].num_steps
+        recipe = replace(RECIPES["smoke"][name], num_steps=steps)
+        keys = checkpoints.store.CARD_KEYS - {"card_sha256"}
+        known = dict.fromkeys(keys) | {"fingerprint": fingerprint(recipe)}
+        checkpoints.write_card(card, known)
+    state = checkpoints.paths(begun, "smoke")[2]
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.touch()
     assert cli.main(["recipes", "--profile", "smoke"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines
-    assert all(line.split()[1] in ("shipped", "unfinished", "missing") for line in lines)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    status = {row[0]: row[1] for row in rows}
+    assert list(status) == list(RECIPES["smoke"])
+    assert [status[n] for n in (made, old, begun)] == ["trained", "outdated", "unfinished"]
+    assert {status[n] for n in rest} == {"missing"}
 
 
 def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd):

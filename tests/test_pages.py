@@ -1,8 +1,10 @@
 """The pipeline of pages, on a miniature project."""
 
+import http.client
 import json
 import operator
 import sys
+import threading
 
 import nbformat
 import numpy as np
@@ -36,7 +38,7 @@ from gahb_core.pages.book import _fill_parameters, _own_labels
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.outcomes import Outcome
-from gahb_core.pages.serve import make_server
+from gahb_core.pages.serve import make_server, serve_book
 from gahb_core.pages.stamp import is_current
 
 
@@ -452,9 +454,58 @@ def test_book_is_built_once_and_a_warning_is_an_error(project, capfd):
         assert "undefined label: 'nowhere'" in capfd.readouterr().err
 
 
-def test_server_is_for_this_machine_alone(tmp_path):
-    with make_server(tmp_path, 0) as server:
+@pytest.fixture
+def ask(tmp_path):
+    """Return a function from a path to the status that a server of a small folder answers."""
+    for name in ("html/index.html", "html/deep/a.txt", "html/.git/config", "html/.env", "secret"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "html" / "link.txt").symlink_to(tmp_path / "secret")
+    (tmp_path / "html" / "out").symlink_to(tmp_path)
+    with make_server(tmp_path / "html", 0) as server:
         assert server.server_address[0] == "127.0.0.1"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def get(path):
+            connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+            connection.request("GET", path)
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        yield get
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/index.html?x=1", 200),
+        ("/deep/a.txt", 200),
+        ("/deep/", 404),  # no listings
+        ("/link.txt", 404),
+        ("/out/secret", 404),
+        ("/out/html/index.html", 404),
+        ("/.env", 404),
+        ("/.git/config", 404),
+        ("/deep/../.env", 404),
+        ("/../secret", 404),
+        ("/%2e%2e/secret", 404),
+        ("/nothing", 404),
+    ],
+)
+def test_only_files_of_the_book_are_served(ask, path, status, capsys):
+    assert ask(path) == status
+
+
+@pytest.mark.parametrize("port", [70_000, -1])
+def test_a_port_that_is_none_is_refused(project, port):
+    places = Places(project)
+    write_safely(places.html / "index.html", "")
+    with pytest.raises(ValueError, match=f"port {port} cannot be used .*: choose --port"):
+        serve_book(places, port)
 
 
 def test_a_notebook_that_is_two_pages_has_labels_of_its_own(tmp_path):
