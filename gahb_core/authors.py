@@ -14,23 +14,8 @@ github.com/LabForComputationalVision/universal_inverse_problem (Kadkhodaie & Sim
 
 import hashlib
 import io
-    of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
-    state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
-    for key, value in state.items():
-        if key.endswith(".weight") and value.ndim != 4:
-            raise ValueError(
-                f"{origin}: {key} must be of shape (out, in, k, k), not {tuple(value.shape)}"
-            )
-    if "conv_layers.0.weight" in state:
-        net = _shape_bfcnn(state, origin, first_relu=of_2021)
-    elif "encoder.0.0.weight" in state:
-        net = _shape_unet(state, origin)
-    else:
-        raise ValueError(
-            f"{origin} must have conv_layers.0.weight or encoder.0.0.weight: "
-            f"it has {list(state)[:3]}"
-        )
-    return fill(net, state, origin).eval().requires_grad_(False)
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,16 +188,23 @@ def import_authors(path: str | Path) -> UNet | BFCNN:
 def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     state = _read_state_dict(content, origin)
     state = {k.removeprefix("module."): v for k, v in state.items()}
-    shape = next((make for key, make in _SHAPES.items() if key in state), None)
-    if shape is None:
-        found = list(state)[:3]
-        raise ValueError(f"{origin} must have {' or '.join(_SHAPES)}: it has {found}")
+    of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
+    state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
     for key, value in state.items():
         if key.endswith(".weight") and value.ndim != 4:
             raise ValueError(
                 f"{origin}: {key} must be of shape (out, in, k, k), not {tuple(value.shape)}"
             )
-    return fill(shape(state, origin), state, origin).eval().requires_grad_(False)
+    if "conv_layers.0.weight" in state:
+        net = _shape_bfcnn(state, origin, first_relu=of_2021)
+    elif "encoder.0.0.weight" in state:
+        net = _shape_unet(state, origin)
+    else:
+        raise ValueError(
+            f"{origin} must have conv_layers.0.weight or encoder.0.0.weight: "
+            f"it has {list(state)[:3]}"
+        )
+    return fill(net, state, origin).eval().requires_grad_(False)
 
 
 def _read_state_dict(content: bytes, origin: object) -> dict[str, Tensor]:
@@ -232,17 +224,6 @@ def _read_state_dict(content: bytes, origin: object) -> dict[str, Tensor]:
     return state
 
 
-<<<<<<< HEAD
-def _shape_bfcnn(state: dict[str, Tensor], first_relu: bool) -> BFCNN:
-    num_layers = sum(k.startswith("conv_layers.") for k in state)
-    shapes = [
-        state.get(f"conv_layers.{i}.weight", torch.empty(0, 0, 0, 0)).shape
-        for i in range(num_layers)
-    ]
-    spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
-    widths = (shapes[0][0], shapes[0][1], shapes[-1][0])
-    return BFCNN(num_layers, *widths, spatial, first_relu=first_relu)
-=======
 def _check_sums(content: bytes) -> None:
     """Refuse a damaged part: torch does not hold the parts of a zip file against their sums."""
     file = io.BytesIO(content)
@@ -274,4 +255,3 @@ def _shape_bfcnn(state: dict[str, Tensor], origin: object, first_relu: bool) -> 
     spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
     widths = (shapes[0][0], shapes[0][1], shapes[-1][0])
     return BFCNN(num_layers, *widths, spatial, first_relu=first_relu)
->>>>>>> 7224875 (Authors' state dicts: keys, shapes and sums named; no advice to load unsafely)

@@ -67,7 +67,8 @@ def read_images(path: Path, sha256: str, cure: str) -> np.ndarray:
         ValueError: where the file is cut, changed or another one, naming it and the `cure`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, for numpy leaves a file open that it cannot read
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return check_pixels(file["images"], sha256, str(path))
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
