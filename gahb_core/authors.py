@@ -14,8 +14,8 @@ github.com/LabForComputationalVision/universal_inverse_problem (Kadkhodaie & Sim
 
 import hashlib
 import io
-import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,14 +188,17 @@ def import_authors(path: str | Path) -> UNet | BFCNN:
 def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     state = _read_state_dict(content, origin)
     state = {k.removeprefix("module."): v for k, v in state.items()}
+    of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
+    state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
+    for key, value in state.items():
+        if key.endswith(".weight") and value.ndim != 4:
+            raise ValueError(
+                f"{origin}: {key} must be of shape (out, in, k, k), not {tuple(value.shape)}"
+            )
     if "conv_layers.0.weight" in state:
-        of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
-        state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
-        net = _shape_bfcnn(state, first_relu=of_2021)
+        net = _shape_bfcnn(state, origin, first_relu=of_2021)
     elif "encoder.0.0.weight" in state:
-        num_blocks = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("encoder."))
-        firsts = [state[f"encoder.{b}.0.weight"].shape[0] for b in range(num_blocks)]
-        net = UNet(num_blocks, channels=[*firsts, state["mid_block.0.weight"].shape[0]])
+        net = _shape_unet(state, origin)
     else:
         raise ValueError(
             f"{origin} must have conv_layers.0.weight or encoder.0.0.weight: "
@@ -205,23 +208,50 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
 
 
 def _read_state_dict(content: bytes, origin: object) -> dict[str, Tensor]:
+    rule = f"{origin} must be a state dict of tensors and nothing else"
     try:
+        _check_sums(content)
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle fails in any way, and torch's text gives advice
         raise ValueError(
-            f"{origin} must be a state dict of tensors and nothing else: {error}"
+            f"{rule}; it is cut, damaged or of another kind ({type(error).__name__})"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{origin} must be a state dict of tensors, not {type(state).__name__}")
+    if not isinstance(state, dict):
+        raise ValueError(f"{rule}, not of type {type(state).__name__}")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ValueError(f"{rule}, but {key!r} names a {type(value).__name__}")
     return state
 
 
-def _shape_bfcnn(state: dict[str, Tensor], first_relu: bool) -> BFCNN:
-    num_layers = sum(k.startswith("conv_layers.") for k in state)
-    shapes = [
-        state.get(f"conv_layers.{i}.weight", torch.empty(0, 0, 0, 0)).shape
-        for i in range(num_layers)
-    ]
+def _check_sums(content: bytes) -> None:
+    """Refuse a damaged part: torch does not hold the parts of a zip file against their sums."""
+    file = io.BytesIO(content)
+    if not zipfile.is_zipfile(file):
+        return  # of before torch 1.6, without sums
+    with zipfile.ZipFile(file) as parts:
+        if damaged := parts.testzip():
+            raise ValueError(f"part {damaged} does not have its sum")
+
+
+def _find_shapes(state: dict[str, Tensor], keys: list[str], origin: object) -> list[torch.Size]:
+    missing = [key for key in keys if key not in state]
+    if missing:
+        raise ValueError(f"{origin}: keys missing {missing[:5]}")
+    return [state[key].shape for key in keys]
+
+
+def _shape_unet(state: dict[str, Tensor], origin: object) -> UNet:
+    num_blocks = sum(k.startswith("encoder.") and k.endswith(".0.weight") for k in state)
+    keys = [*(f"encoder.{b}.0.weight" for b in range(num_blocks)), "mid_block.0.weight"]
+    shapes = _find_shapes(state, keys, origin)
+    return UNet(num_blocks, channels=[s[0] for s in shapes], channels_in=shapes[0][1])
+
+
+def _shape_bfcnn(state: dict[str, Tensor], origin: object, first_relu: bool) -> BFCNN:
+    num_layers = max(2, sum(k.startswith("conv_layers.") for k in state))
+    keys = [f"conv_layers.{i}.weight" for i in range(num_layers)]
+    shapes = _find_shapes(state, keys, origin)
     spatial = [i for i in range(1, num_layers - 1) if shapes[i][-1] == 3]
     widths = (shapes[0][0], shapes[0][1], shapes[-1][0])
     return BFCNN(num_layers, *widths, spatial, first_relu=first_relu)

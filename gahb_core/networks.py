@@ -12,6 +12,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from gahb_core.checks import check_count, check_number
 from gahb_core.noise import make_generator
 
 EPS = 1e-5
@@ -95,6 +96,18 @@ def _conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     return norm(conv(x))
 
 
+def _check_input(y: Tensor, weight: Tensor) -> None:
+    """Refuse what the first convolution would, in words."""
+    channels, shape = weight.shape[1], tuple(y.shape)
+    if len(shape) != 4 or shape[1] != channels or 0 in shape[2:] or y.dtype != weight.dtype:
+        raise ValueError(
+            f"y must be (B, {channels}, H, W), {weight.dtype} like the network, "
+            f"not {shape}, {y.dtype}"
+        )
+    if y.device != weight.device:
+        raise ValueError(f"y must be on {weight.device} like the network, not on {y.device}")
+
+
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
     """Return the layers of a `_conv_block` after each other; its ReLUs overwrite what they take."""
     left = list(layers)
@@ -128,9 +141,9 @@ class UNet(nn.Module):
         channels_in: int = 1,
     ) -> None:
         super().__init__()
-        if num_blocks < 1:
-            raise ValueError(f"num_blocks must be at least 1, not {num_blocks}")
-        widths = list(channels or [base * 2**b for b in range(num_blocks + 1)])
+        num_blocks, base = check_count(num_blocks, "num_blocks", 1, 16), check_count(base, "base")
+        widths = [base * 2**b for b in range(num_blocks + 1)] if channels is None else channels
+        widths = [check_count(width, "channels") for width in widths]
         if len(widths) != num_blocks + 1:
             raise ValueError(
                 f"channels must have num_blocks + 1 = {num_blocks + 1} widths, not {widths}"
@@ -149,6 +162,7 @@ class UNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise y − x̂."""
+        _check_input(y, self.encoder[0][0].weight)
         step = 2 ** len(self.encoder)
         if y.shape[-1] % step or y.shape[-2] % step:
             raise ValueError(
@@ -194,11 +208,15 @@ class BFCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.skip, self.first_relu = skip, first_relu
+        num_layers = check_count(num_layers, "num_layers", 2)
+        ends = {"channels_in": channels_in, "channels_out": channels_out}
+        for name, number in {"num_channels": num_channels, **ends}.items():
+            check_count(number, name)
         hidden = range(1, num_layers - 1)
         spatial = set(hidden if spatial_layers is None else spatial_layers)
-        if num_layers < 2 or not spatial <= set(hidden):
+        if not spatial <= set(hidden):
             raise ValueError(
-                f"spatial_layers must lie in 1 … num_layers − 2 (num_layers = {num_layers} ≥ 2), "
+                f"spatial_layers must lie in 1 … num_layers − 2 (num_layers = {num_layers}), "
                 f"not {sorted(spatial)}"
             )
         self.conv_layers = nn.ModuleList([_conv(channels_in, num_channels)])
@@ -210,6 +228,7 @@ class BFCNN(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise, (B, channels_out, H, W)."""
+        _check_input(y, self.conv_layers[0].weight)
         h = self.conv_layers[0](y)
         h = h.relu_() if self.first_relu else h
         for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
@@ -286,7 +305,7 @@ def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
     blurs what it is given (Xiao et al., ICML 2018), and a garment at σ = 1 is at 14.5 dB after 300
     steps so, at 12.4 dB otherwise.
     """
-    generator = make_generator(seed, "weights")
+    gain, generator = check_number(gain, "gain", above=0), make_generator(seed, "weights")
     last = net.decoder[0][-1] if isinstance(net, UNet) else net.conv_layers[-1]
     with torch.no_grad():
         for conv in net.modules():
@@ -308,7 +327,8 @@ def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Modul
     """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
 
     Raises:
-        ValueError: naming the keys that are missing, not known, or of another shape.
+        ValueError: naming the keys that are missing, not known, of another shape or type, not
+            finite, or (of running deviations) not positive.
     """
     expected = net.state_dict()
     missing, unknown = expected.keys() - weights.keys(), weights.keys() - expected.keys()
@@ -321,7 +341,11 @@ def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Modul
                 f"{origin}: {key} must have shape {tuple(expected[key].shape)}, "
                 f"not {tuple(value.shape)}"
             )
+        if not value.is_floating_point():
+            raise ValueError(f"{origin}: {key} must be floating point, not {value.dtype}")
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{origin}: {key} must be finite, and holds inf or nan")
+        if key.endswith("running_sd") and not bool((value > 0).all()):
+            raise ValueError(f"{origin}: {key} must be positive, not {float(value.min()):.3g}")
     net.load_state_dict({k: v.float() for k, v in weights.items()})
     return net

@@ -254,6 +254,80 @@ def test_other_files_are_not_taken_for_the_authors(tmp_path):
         authors.import_authors(tmp_path / "holes.pt")
 
 
+UNET = UNet(2, base=2).state_dict()
+CNN = BFCNN(4, 4).state_dict()
+without = lambda state, *keys: {k: v for k, v in state.items() if k not in keys}  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            {0: torch.zeros(2)},
+            "must be a state dict of tensors and nothing else, but 0 names a Ten",
+        ),
+        ({"state_dict": dict(CNN)}, "nothing else, but 'state_dict' names a (dict|OrderedDict)"),
+        ({"epoch": 3}, "nothing else, but 'epoch' names a int"),
+        ([CNN], "nothing else, not of type list"),
+        (CNN | {"conv_layers.1.weight": torch.tensor(1.0)}, r"conv_layers.1.weight .*, not \(\)"),
+        (CNN | {"conv_layers.0.weight": torch.zeros(4)}, r"conv_layers.0.weight .*, not \(4,\)"),
+        (without(CNN, "conv_layers.3.weight"), r"keys not known \['BN_layers.1.gammas'"),
+        (without(CNN, "conv_layers.2.weight"), r"keys missing \['conv_layers.2.weight'\]"),
+        ({"conv_layers.0.weight": torch.zeros(4, 1, 3, 3)}, r"missing \['conv_layers.1.weight'\]"),
+        (without(UNET, "mid_block.0.weight"), r"keys missing \['mid_block.0.weight'\]"),
+        (without(UNET, "encoder.1.0.weight"), "keys not known .*"),
+        (
+            UNET | {"encoder.7.0.weight": torch.zeros(2, 2, 3, 3)},
+            r"missing \['encoder.2.0.weight'\]",
+        ),
+        (
+            UNET | {"encoder.x.0.weight": torch.zeros(2, 2, 3, 3)},
+            r"missing \['encoder.2.0.weight'\]",
+        ),
+        (CNN | {"BN_layers.0.running_sd": torch.zeros(1, 4, 1, 1)}, "running_sd must be positive"),
+        (
+            CNN | {"conv_layers.0.weight": torch.zeros(4, 1, 3, 3).long()},
+            "conv_layers.0.weight must be floating point, not torch.int64",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_state_dict_is_named(state, message, tmp_path):
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match=message) as error:
+        authors.import_authors(tmp_path / "odd.pt")
+    assert str(error.value).startswith(str(tmp_path / "odd.pt"))
+    assert "weights_only" not in str(error.value)  # torch's advice is to load it unsafely
+
+
+def test_a_state_dict_of_the_time_before_zip_files_comes_in(tmp_path):
+    torch.save(CNN, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    found = authors.import_authors(tmp_path / "old.pt").state_dict()
+    assert all(torch.equal(v, CNN[k]) for k, v in found.items())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_state_dicts_are_refused_or_whole(seed, tmp_path):
+    """Cut, zeroed or flipped anywhere: a ValueError that names the file, or the same weights."""
+    whole, generator = bytearray(make_content(seed=1)), torch.Generator().manual_seed(seed)
+    place = int(torch.randint(len(whole), (1,), generator=generator))
+    if seed % 3 == 0:
+        whole = whole[:place]
+    elif seed % 3 == 1:
+        whole[place : place + 50] = bytes(50)
+    else:
+        whole[place] ^= 1 << seed % 8
+    path = tmp_path / "damaged.pt"
+    path.write_bytes(whole)
+    try:
+        net = authors.import_authors(path)
+    except ValueError as error:
+        message = str(error)
+        assert message.startswith(f"{path}")
+    else:
+        expected = initialize(BFCNN(4, 4), seed=1).state_dict()
+        assert all(torch.equal(v, expected[k]) for k, v in net.state_dict().items())
+
+
 @here
 @pytest.mark.parametrize("name", authors.SHA256)
 def test_a_published_network_loads_and_is_homogeneous(name):

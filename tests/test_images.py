@@ -170,6 +170,53 @@ def test_a_foreign_face_file_is_refused(monkeypatch, tmp_path):
         images.load_images("faces", "A")
 
 
+def _pickled(path):
+    np.savez(path, images=np.array([{"a": 1}], dtype=object))
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("hello"),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": lambda path: path.write_bytes(_flip(path.read_bytes())),
+    "other names": lambda path: np.savez(path, pictures=np.zeros((3, 64, 64), np.uint8)),
+    "other pixels": lambda path: np.savez(path, images=np.zeros((3, 64, 64), np.uint8)),
+    "objects": _pickled,
+    "one array": lambda path: path.write_bytes(_npy()),
+    "a pickle": lambda path: path.write_bytes(b"\x80\x04K\x01."),
+}
+
+
+def _flip(content):
+    return content[:300] + bytes([content[300] ^ 4]) + content[301:]
+
+
+def _npy():
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_or_foreign_file_is_refused_with_its_cure(how, monkeypatch, tmp_path):
+    monkeypatch.setenv("GAHB_DATA", str(tmp_path))
+    monkeypatch.setattr(garments, "EMBEDDED", tmp_path / "fashion.npz")
+    garments.load_embedded.cache_clear()
+    rng = np.random.default_rng(0)
+    for name, dataset, cure in (
+        (faces_file.FILE, "faces", "delete it and run 'gahb fetch faces'"),
+        ("fashion.npz", "fashion", "get this file of the book's repository again"),
+    ):
+        path = tmp_path / name
+        np.savez_compressed(path, images=rng.integers(0, 255, (4, 64, 64), dtype=np.uint8))
+        DAMAGES[how](path)
+        with pytest.raises(ValueError, match=f"is cut, changed or foreign .*: {cure}") as error:
+            images.load_images(dataset, "A")
+        assert str(error.value).startswith(str(path))
+    garments.load_embedded.cache_clear()
+
+
 def _jpeg(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=100)

@@ -152,7 +152,7 @@ def test_transforms_refuse_what_does_not_fit():
         haar_split(torch.zeros(1, 1, 3, 4))
     with pytest.raises(ValueError, match="multiples of 8"):
         haar_decompose(torch.zeros(1, 1, 12, 8), 3)
-    with pytest.raises(ValueError, match="J must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="J must lie in 0 … 16, not -1"):
         haar_decompose(torch.zeros(1, 1, 8, 8), -1)
     with pytest.raises(ValueError, match=r"details must be \(B, 3C, H, W\)"):
         haar_merge(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4))
@@ -411,8 +411,67 @@ def test_cascades_refuse_what_does_not_fit():
         next(sample_cascade(model, 1, 10))
     with pytest.raises(ValueError, match="J = 2 of them, not 3"):
         super_resolve(model, torch.zeros(1, 1, 2, 2), details=[QUICK] * 3)
-    with pytest.raises(ValueError, match="beta must be in"):
+    with pytest.raises(ValueError, match="beta must be above 0"):
         list(super_resolve(model, torch.zeros(1, 1, 2, 2), details=QUICK._replace(beta=0.0)))
+
+
+NAN = float("nan")
+IMAGE = torch.rand(2, 1, 8, 8, generator=make_generator(0, "image"))
+BYTES = (200 * IMAGE).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: haar_split(BYTES), "x must be floating point, not torch.uint8"),
+        (lambda: haar_merge(BYTES, IMAGE), "low must be floating point"),
+        (lambda: haar_decompose(IMAGE, 10**12), "J must lie in 0 … 16, not 1000000000000"),
+        (lambda: haar_decompose(IMAGE, 1.0), "J must be a whole number in 0 … 16"),
+        (lambda: haar_level(IMAGE, -1), "j must lie in 0 … 16, not -1"),
+        (lambda: spread(IMAGE, 10**12), "J must lie in 0 … 16"),
+        (lambda: stretch(NAN * IMAGE, 0.0, 1.0), "x must be finite"),
+        (lambda: stretch(IMAGE, NAN, 1.0), "low must be a finite number, not nan"),
+        (lambda: sample_cascade(shrinking_model(), 0, 8), "num must be at least 1, not 0"),
+        (lambda: sample_cascade(shrinking_model(), 1, 8.0), "size must be a whole number"),
+        (lambda: sample_cascade(shrinking_model(), 1, 8, channels=0), "channels must be at least"),
+        (lambda: super_resolve(shrinking_model(), IMAGE[0]), r"x_J must be of shape \(B, C, H, W"),
+        (lambda: super_resolve(shrinking_model(), NAN * IMAGE), "x_J must be finite"),
+        (lambda: shrinking_model()(BYTES), "x must be floating point"),
+        (
+            lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
+                IMAGE.expand(-1, 3, -1, -1), None, BYTES
+            ),
+            "given must be floating point",
+        ),
+        (
+            lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
+                IMAGE.expand(-1, 3, -1, -1), None, IMAGE.double()
+            ),
+            "given must be torch.float32 like y, not torch.float64",
+        ),
+        (
+            lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
+                IMAGE.expand(-1, 9, -1, -1), None, IMAGE.expand(-1, 3, -1, -1)
+            ),
+            r"y must be \(B, 4, H, W\), torch.float32 like the network, not \(2, 12, 8, 8\)",
+        ),
+        (
+            lambda: factorize_gaussian(IMAGE[0], NAN * torch.eye(64), 1),
+            "covariance must be finite",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_no_image_goes_through_every_scale():
+    none = IMAGE[:0]
+    assert haar_reconstruct(haar_decompose(none, 2)).shape == (0, 1, 8, 8)
+    assert shrinking_model()(none).shape == (0, 1, 8, 8)
+    f = conditional_denoiser(BFCNN(4, 3, 4, 3))
+    assert f(torch.zeros(0, 3, 8, 8), None, none).shape == (0, 3, 8, 8)
 
 
 # the authors' networks

@@ -1,3 +1,4 @@
+import re
 from copy import deepcopy
 
 import pytest
@@ -184,10 +185,18 @@ def test_a_skip_gives_the_noisy_bands_minus_the_convolutions():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: UNet(0), "num_blocks must be at least 1, not 0"),
+        (lambda: UNet(0), "num_blocks must lie in 1 … 16, not 0"),
         (lambda: UNet(2, channels=(4, 8)), "channels must have num_blocks"),
         (lambda: BFCNN(6, 8, spatial_layers=(5,)), "spatial_layers must lie in"),
         (lambda: UNet(2, base=2)(torch.zeros(1, 1, 10, 12)), "height and width divisible by 4"),
+        (lambda: UNet(2.0), "num_blocks must be a whole number"),
+        (lambda: UNet(2, base=0), "base must be at least 1, not 0"),
+        (lambda: UNet(1, channels=(4, 8.5)), "channels must be a whole number"),
+        (lambda: BFCNN(1, 8), "num_layers must be at least 2, not 1"),
+        (lambda: BFCNN(4, 0), "num_channels must be at least 1, not 0"),
+        (lambda: BFCNN(4, 8, channels_in=-1), "channels_in must be at least 1, not -1"),
+        (lambda: initialize(BFCNN(4, 8), 0.5), "seed must be a whole number, not 0.5"),
+        (lambda: initialize(BFCNN(4, 8), 0, gain=float("nan")), "gain must be above 0, not nan"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):
@@ -236,3 +245,29 @@ def test_norms_at_rest_give_the_gradients_of_norms_after_convolutions(size):
     h.square().sum().backward()
     for a, p in zip(found, plain.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [lambda: UNet(1, base=2), lambda: BFCNN(4, 3)])
+@pytest.mark.parametrize(
+    "y",
+    [
+        torch.zeros(1, 3, 8, 8),
+        torch.zeros(1, 8, 8),
+        torch.zeros(8, 8),
+        torch.zeros(1, 1, 8, 8, dtype=torch.float64),
+        torch.zeros(1, 1, 8, 8, dtype=torch.float16),
+        torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+        torch.zeros(1, 1, 0, 8),
+    ],
+    ids=lambda y: f"{y.dtype} {tuple(y.shape)}",
+)
+def test_what_a_network_cannot_take_is_refused_in_words(make, y):
+    wanted = r"y must be \(B, 1, H, W\), torch.float32 like the network, not"
+    with pytest.raises(ValueError, match=f"{wanted} {re.escape(f'{tuple(y.shape)}, {y.dtype}')}"):
+        make()(y)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_image_has_no_noise(name):
+    net = _trained_looking(NETS[name], torch.float32)
+    assert net(torch.zeros(0, 1, 8, 8)).shape == (0, 1, 8, 8)

@@ -1,11 +1,11 @@
-"""CelebA and LSUN: read by torchvision itself, from tiny files of their formats."""
+"""CelebA and LSUN: read from tiny files of their formats."""
 
 import hashlib
 import io
 import json
 import sys
-import warnings
 import weakref
+import zipfile
 
 import lmdb
 import numpy as np
@@ -16,26 +16,7 @@ from PIL import Image
 from gahb_core import cli, images
 from gahb_core.images import files, prepared, sources
 
-TEXTS = {  # the header lines of each, and the numbers of a line
-    "list_attr_celeba.txt": (["3", "Bald Bangs"], "-1 1"),
-    "identity_CelebA.txt": ([], "7"),
-    "list_bbox_celeba.txt": (["3", "image_id x_1 y_1 width height"], "0 0 9 9"),
-    "list_landmarks_align_celeba.txt": (["3", "lefteye_x lefteye_y"], "4 4"),
-    "list_eval_partition.txt": ([], "0"),
-}
 NUM, DISTINCT = 60, 45  # pictures, the last 15 of them near-duplicates of the first 15
-
-
-def declare_operators():
-    """Let torchvision load where it is built for another torch: none of its operators is used."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
-
-
-declare_operators()
 
 
 def make_pixels(index, height=44, width=36):
@@ -88,21 +69,18 @@ def source(data, monkeypatch):
     return chosen
 
 
-def make_celeba(folder, monkeypatch):
-    """Write a tiny CelebA and give torchvision its MD5 sums."""
-    from torchvision.datasets import CelebA
-
-    pictures = folder / "celeba" / "img_align_celeba"
-    pictures.mkdir(parents=True)
-    names = [f"{i + 1:06}.jpg" for i in range(NUM)]
-    for i, name in enumerate(names):
-        Image.fromarray(make_pixels(i)).save(pictures / name, quality=100)
-    sums = [("", "", "img_align_celeba.zip")]
-    for text, (header, numbers) in TEXTS.items():
-        content = "\n".join([*header, *(f"{name} {numbers}" for name in names)]).encode()
-        (folder / "celeba" / text).write_bytes(content)
-        sums.append(("", hashlib.md5(content).hexdigest(), text))
-    monkeypatch.setattr(CelebA, "file_list", sums)
+def make_celeba(folder, monkeypatch, num=NUM):
+    """Write a tiny archive of CelebA, its pictures in no order, and return its path."""
+    monkeypatch.setattr(sources, "CELEBA_NUM", NUM)
+    path = folder / "celeba" / "img_align_celeba.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for i in np.random.default_rng(0).permutation(num):
+            content = io.BytesIO()
+            Image.fromarray(make_pixels(i)).save(content, "JPEG", quality=100)
+            file.writestr(f"img_align_celeba/{i + 1:06}.jpg", content.getvalue())
+        file.writestr("img_align_celeba/readme.txt", "no picture")
+    return path
 
 
 def make_lsun(folder):
@@ -116,7 +94,7 @@ def make_lsun(folder):
             entries.put(hashlib.sha1(bytes([i])).hexdigest().encode(), content.getvalue())
 
 
-# --- the sources, as torchvision reads them ------------------------------------------------------
+# --- the sources --------------------------------------------------------------------------------
 
 
 def test_celeba_from_its_files_to_disjoint_splits(data, monkeypatch):
@@ -137,14 +115,21 @@ def test_celeba_from_its_files_to_disjoint_splits(data, monkeypatch):
     assert float(distance.max()) < 0.02
 
 
-def test_lsun_from_its_database_leaves_nothing_behind(data, monkeypatch, tmp_path_factory):
+def test_celeba_is_the_same_from_its_folder(data, monkeypatch):
+    path = make_celeba(data, monkeypatch)
+    first = prepared.prepare("celeba", 30, say=lambda line: None).read_bytes()
+    with zipfile.ZipFile(path) as file:
+        file.extractall(path.parent)
+    path.unlink()
+    for made in data.glob("celeba_30.*"):
+        made.unlink()
+    prepared._load.cache_clear()
+    assert prepared.prepare("celeba", 30, say=lambda line: None).read_bytes() == first
+
+
+def test_lsun_from_its_database(data):
     make_lsun(data)
-    here = tmp_path_factory.mktemp("here")
-    monkeypatch.chdir(here)
-    with warnings.catch_warnings():  # torchvision leaves its list of keys to the collector
-        warnings.simplefilter("ignore", ResourceWarning)
-        images.fetch("lsun", size=24, say=lambda line: None)
-    assert list(here.iterdir()) == []
+    images.fetch("lsun", size=24, say=lambda line: None)
     x = images.load_images("lsun", "B", 3, size=24)
     squares = torch.stack(
         [
@@ -156,16 +141,47 @@ def test_lsun_from_its_database_leaves_nothing_behind(data, monkeypatch, tmp_pat
     assert same.any(1).all()  # WEBP without loss: to the last bit
 
 
-def test_missing_celeba_says_what_to_put_where(data, monkeypatch):
-    from torchvision.datasets import celeba
+def test_celeba_is_downloaded_whole_or_not_at_all(data, monkeypatch, tmp_path_factory):
+    made = make_celeba(data, monkeypatch)
+    archive = tmp_path_factory.mktemp("there") / "drive.zip"
+    monkeypatch.setattr(sources, "CELEBA", archive.as_uri())
+    by_hand = f"bring img_align_celeba.zip .* by hand to {made}"
+    content = made.read_bytes()
+    made.unlink()
+    for served, reason in ((None, "No such file"), (b"<html>too many</html>", "its MD5 sum is")):
+        if served is not None:
+            archive.write_bytes(served)
+        with pytest.raises(images.MissingData, match=f"downloaded .*{reason}.*: {by_hand}"):
+            images.fetch("celeba")
+        assert list(made.parent.iterdir()) == []
+    archive.write_bytes(content)
+    monkeypatch.setattr(sources, "CELEBA_MD5", hashlib.md5(content).hexdigest())
+    images.fetch("celeba", size=24, say=lambda line: None)
+    assert [path.name for path in made.parent.iterdir()] == ["img_align_celeba.zip"]
+    assert made.read_bytes() == content
 
-    def refuse(*args, **options):
-        raise RuntimeError("too many users have viewed this file")
 
-    monkeypatch.setattr(celeba, "download_file_from_google_drive", refuse)
-    with pytest.raises(images.MissingData, match="too many users.*By hand: unpack") as error:
+def test_cut_and_incomplete_celeba(data, monkeypatch):
+    path = make_celeba(data, monkeypatch, num=50)
+    with pytest.raises(ValueError, match=r"must hold 60 pictures \(.jpg\), not 50"):
         images.fetch("celeba")
-    assert str(data / "celeba") in str(error.value)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"img_align_celeba.zip is cut or foreign .*: delete it"):
+        images.fetch("celeba")
+    (path.parent / "img_align_celeba").mkdir()
+    with pytest.raises(ValueError, match=r"img_align_celeba must hold 60 pictures .* not 0"):
+        images.fetch("celeba")
+
+
+def test_a_damaged_picture_of_the_archive_is_named(data, monkeypatch):
+    path = make_celeba(data, monkeypatch)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as file:
+        place = file.getinfo("img_align_celeba/000003.jpg").header_offset + 400
+    content[place] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="picture 2 cannot be read: Bad CRC-32"):
+        images.fetch("celeba", size=24, say=lambda line: None)
 
 
 def test_missing_and_foreign_lsun(data):
@@ -179,20 +195,11 @@ def test_missing_and_foreign_lsun(data):
         images.fetch("lsun")
 
 
-def test_missing_packages_say_what_to_install(data, monkeypatch):
+def test_a_missing_package_says_what_to_install(data, monkeypatch):
+    make_lsun(data)
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(images.MissingData, match=r'lmdb is not installed: .*-e "\.\[paper\]"'):
-        sources.open_source("celeba")
-
-
-def test_torchvision_for_another_torch_is_said(data, monkeypatch):
-    class Broken:
-        def __getattr__(self, name):
-            raise RuntimeError("operator torchvision::nms does not exist")
-
-    monkeypatch.setitem(sys.modules, "torchvision", Broken())
-    with pytest.raises(images.MissingData, match="does not load beside torch .*built for it"):
-        sources.open_source("celeba")
+    with pytest.raises(images.MissingData, match=r'lmdb, which is not installed: .*-e "\.\[paper'):
+        sources.open_source("lsun")
 
 
 # --- preparing ----------------------------------------------------------------------------------

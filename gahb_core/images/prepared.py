@@ -9,6 +9,8 @@ are no near-duplicate of one before, until there are enough. `<set>_<size>.npy` 
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +27,8 @@ from gahb_core.images.sources import open_source
 
 DEFAULT_SIZE = 80
 MOST_A, LEAST_TEST = 100_000, 1_000
+# what Pillow and the archive raise of a cut or foreign picture
+UNREADABLE = (OSError, SyntaxError, zipfile.BadZipFile, zlib.error)
 SETTINGS = {"order": 2024, "limit": 0.95, "thumbnail": 20}  # the latter two: paper (a)
 
 
@@ -135,7 +139,7 @@ def _examine(source: Sequence[Image.Image], order: np.ndarray, first: int, size:
         try:
             picture = source[int(order[first + k])]
             thumbnail, pixels = grey_square(picture, SETTINGS["thumbnail"], size)
-        except OSError as error:  # Pillow's, of a cut or foreign picture
+        except UNREADABLE as error:
             raise ValueError(f"picture {order[first + k]} cannot be read: {error}") from error
         block[k] = (first + k, thumbnail, pixels)
     return block

@@ -1,106 +1,130 @@
-"""CelebA and LSUN bedrooms as torchvision opens them: a sequence of pictures, one read at a time.
+"""CelebA and LSUN bedrooms, each a sequence of pictures of which one is read at a time.
 
 Liu, Luo, Wang & Tang 2015 (CelebA, non-commercial research); Yu, Seff, Zhang, Song, Funkhouser &
 Xiao 2015 (LSUN). Neither is redistributed here.
 """
 
-import contextlib
-import tempfile
-from collections.abc import Sequence
+import hashlib
+import http.client
+import io
+import os
+import shutil
+import urllib.request
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from PIL import Image
 
 from gahb_core.images.files import MissingData, data_folder
 
-INSTALL = 'install them with: pip install -e ".[paper]"'
+# the data set's own place (Align&Cropped Images), the MD5 sum that it is known by, and its pictures
+CELEBA = (
+    "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM"
+    "&export=download&confirm=t"
+)
+CELEBA_MD5 = "00d2c5bc6d35e252742224ab0c1e8fcb"
+CELEBA_NUM = 202_599
 
 
-class _Pictures(Sequence):
-    """The pictures of a torchvision data set, without their targets."""
+class Pictures(Sequence):
+    """Pictures by their keys, in the order of the keys.
 
-    def __init__(self, pairs: Sequence) -> None:
-        self.pairs = pairs
+    Attributes:
+        keys: a name each.
+        read: key → the bytes of a picture's file.
+    """
+
+    def __init__(self, keys: Sequence, read: Callable[[Any], bytes]) -> None:
+        self.keys, self.read = keys, read
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.keys)
 
     def __getitem__(self, index: int) -> Image.Image:
-        return self.pairs[index][0]
+        return Image.open(io.BytesIO(self.read(self.keys[index])))
 
 
-def _import_datasets() -> ModuleType:
-    """Return torchvision.datasets.
-
-    Raises:
-        MissingData: where it, or lmdb, is not installed, or torchvision is built for another torch.
-    """
+def _download_celeba(path: Path) -> None:
+    """Bring the archive, by parts to the disk, whole and right or not at all."""
+    by_hand = f"bring img_align_celeba.zip of the data set's page by hand to {path}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        import lmdb  # noqa: F401 - torchvision opens LSUN with it
-        from torchvision import datasets
+        with urllib.request.urlopen(CELEBA, timeout=60) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != CELEBA_MD5:
+            raise ValueError(
+                f"its MD5 sum is {found}, not {CELEBA_MD5}: cut, or too much in demand"
+            )
+        part.replace(path)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise MissingData(f"CelebA could not be downloaded ({error}): {by_hand}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _open_celeba(root: Path) -> Pictures:
+    """Return CelebA's aligned faces, from their archive or the folder it was unpacked to."""
+    folder, path = root / "celeba" / "img_align_celeba", root / "celeba" / "img_align_celeba.zip"
+    if folder.is_dir():
+        pictures, path = Pictures(sorted(folder.glob("*.jpg")), Path.read_bytes), folder
+    else:
+        if not path.is_file():
+            _download_celeba(path)
+        try:
+            file = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is cut or foreign ({error}): delete it") from error
+        names = sorted(n for n in file.namelist() if n.endswith(".jpg"))
+        pictures = Pictures(names, file.read)
+    if len(pictures) != CELEBA_NUM:
+        raise ValueError(f"{path} must hold {CELEBA_NUM} pictures (.jpg), not {len(pictures)}")
+    return pictures
+
+
+def _open_lsun(root: Path) -> Pictures:
+    """Return LSUN's training bedrooms, from its database."""
+    folder = root / "lsun" / "bedroom_train_lmdb"
+    if not (folder / "data.mdb").is_file():
+        raise MissingData(
+            f"the LSUN bedrooms are not at {folder / 'data.mdb'}: "
+            "download bedroom_train_lmdb.zip (43 GB) with download.py of github.com/fyu/lsun "
+            f"('python3 download.py -c bedroom') and unzip it in {folder.parent}"
+        )
+    try:
+        import lmdb
     except ModuleNotFoundError as error:
         raise MissingData(
-            f"CelebA and LSUN are read by torchvision and lmdb, and {error.name} is not installed: "
-            f"{INSTALL}"
+            'LSUN is read by lmdb, which is not installed: pip install -e ".[paper]"'
         ) from error
-    except (RuntimeError, ImportError) as error:  # what a build for another torch raises
-        import torch
-
-        raise MissingData(
-            f"torchvision does not load beside torch {torch.__version__} ({error}): install the "
-            "release that is built for it, from where torch came from"
-        ) from error
-    return datasets
-
-
-def _open_celeba(root: Path) -> _Pictures:
-    """Return CelebA's aligned faces; torchvision downloads them where they are not there."""
-    datasets = _import_datasets()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        opened = datasets.CelebA(str(root), split="all", target_type=[], download=True)
-    except Exception as error:  # its download fails in many ways, most of all by Drive's quota
-        raise MissingData(
-            f"CelebA could not be opened or downloaded to {root / 'celeba'} ({error}). By hand: "
-            "unpack img_align_celeba.zip of the data set's page (Align&Cropped Images) there, to "
-            "celeba/img_align_celeba/000001.jpg …, and put beside that folder its text files "
-            "list_attr_celeba, list_eval_partition, list_bbox_celeba, list_landmarks_align_celeba "
-            f"and identity_CelebA (.txt); a download needs gdown: {INSTALL}"
-        ) from error
-    return _Pictures(opened)
+        database = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, max_readers=1)
+        with database.begin() as entries:
+            keys = list(entries.cursor().iternext(keys=True, values=False))
+    except lmdb.Error as error:
+        raise ValueError(f"{folder} is cut or foreign: {error}") from error
 
+    def read(key: bytes) -> bytes:
+        with database.begin() as entries:
+            return entries.get(key)
 
-def _open_lsun(root: Path) -> _Pictures:
-    """Return LSUN's training bedrooms, from its database."""
-    folder = root / "lsun"
-    if not (folder / "bedroom_train_lmdb" / "data.mdb").is_file():
-        raise MissingData(
-            f"the LSUN bedrooms are not at {folder / 'bedroom_train_lmdb' / 'data.mdb'}: "
-            "download bedroom_train_lmdb.zip (43 GB) with download.py of github.com/fyu/lsun "
-            f"('python3 download.py -c bedroom') and unzip it in {folder}"
-        )
-    datasets = _import_datasets()
-    import lmdb
-
-    # torchvision pickles the list of keys into the current folder, and believes one found there
-    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
-        try:
-            return _Pictures(datasets.LSUN(str(folder.resolve()), classes=["bedroom_train"]))
-        except lmdb.Error as error:
-            raise ValueError(f"{folder}/bedroom_train_lmdb is cut or foreign: {error}") from error
+    return Pictures(keys, read)
 
 
 _OPEN = {"celeba": _open_celeba, "lsun": _open_lsun}
 NAMES = tuple(_OPEN)
 
 
-def open_source(name: str) -> Sequence[Image.Image]:
+def open_source(name: str) -> Pictures:
     """Return the pictures of "celeba" or "lsun" in the data folder, of any size and colour.
 
     Raises:
-        MissingData: where they are not there and cannot be downloaded, or torchvision or lmdb is
-            missing, with what to do.
-        ValueError: where LSUN's database is cut or foreign.
+        MissingData: where they are not there and cannot be downloaded, or lmdb is missing, with
+            what to do.
+        ValueError: where an archive or a database is cut or foreign.
     """
     return _OPEN[name](data_folder().absolute())

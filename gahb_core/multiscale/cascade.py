@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_images, check_number
 from gahb_core.multiscale.denoising import MultiScale
 from gahb_core.multiscale.haar import haar_merge
 from gahb_core.noise import make_generator
@@ -64,10 +65,11 @@ def stretch(x: Tensor, low: float, high: float) -> Tensor:
     """Return each image of `x` scaled and shifted so that its least and greatest value are these.
 
     Raises:
-        ValueError: where an image has no contrast, or `low` is not below `high`.
+        ValueError: where an image has no contrast or is not finite, or `low` is not below `high`.
     """
-    if not low < high:
+    if not check_number(low, "low") < check_number(high, "high"):
         raise ValueError(f"low must be below high, not low = {low}, high = {high}")
+    check_finite(check_images(x, "x"), "x")
     least, most = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     if bool((most <= least).any()):
         raise ValueError("x must have contrast in every image: one is constant")
@@ -75,10 +77,13 @@ def stretch(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _low_shape(size: int | tuple[int, int], J: int, channels: int) -> tuple[int, int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"size must be one number or (height, width), not {size!r}")
+    height, width = (check_count(n, "size", 0) for n in pair)
     if min(height, width) < 1 or height % 2**J or width % 2**J:
         raise ValueError(f"size must be positive multiples of 2^J = {2**J}, not {(height, width)}")
-    return channels, height // 2**J, width // 2**J
+    return check_count(channels, "channels"), height // 2**J, width // 2**J
 
 
 def sample_cascade(
@@ -117,7 +122,9 @@ def sample_cascade(
         ValueError: for a size or an argument of `sampling.ascend` outside its range.
         sampling.DivergedError: where a noise level grows past `sigma_max`.
     """
-    shape = _low_shape(size, model.J, channels)
+    num, shape = check_count(num, "num"), _low_shape(size, model.J, channels)
+    if like is not None:
+        check_finite(like, "like")
     _per_level(details, model.J)
     centre = torch.tensor(low.mean) if like is None else like.new_tensor(low.mean)
     options = low._replace(mean=centre)._asdict()
@@ -168,6 +175,7 @@ def super_resolve(
         ValueError: for a wrong number of `details`, or one outside its range.
         sampling.DivergedError: where a noise level grows past `sigma_max`.
     """
+    check_finite(check_images(x_J, "x_J"), "x_J")
     return _super_resolve(model, x_J, seed, start, _per_level(details, model.J))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from gahb_core.checks import check_floating
 from gahb_core.denoisers import Denoiser, residual_denoiser
 from gahb_core.multiscale.haar import haar_decompose, haar_merge, spread
 
@@ -68,6 +69,9 @@ def check_given(y: Tensor, given: Tensor | None) -> None:
     """Raise ValueError where `given` is not the low band that goes with details `y`."""
     if given is None:
         raise ValueError("given must be the low band that the details belong to (given is None)")
+    check_floating(y, "y")
+    if check_floating(given, "given").dtype != y.dtype:
+        raise ValueError(f"given must be {y.dtype} like y, not {given.dtype}")
     fits = y.ndim == given.ndim == 4 and y.shape[1] == 3 * given.shape[1]
     if not fits or (len(given), *given.shape[2:]) != (len(y), *y.shape[2:]):
         raise ValueError(

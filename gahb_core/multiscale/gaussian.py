@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_finite, check_number
 from gahb_core.denoisers import Gaussian, gaussian_denoiser
 from gahb_core.multiscale.denoising import MultiScale, check_given, multiscale_denoiser
 from gahb_core.multiscale.haar import Bands, haar_decompose, haar_split
@@ -70,6 +71,7 @@ class Factorization(NamedTuple):
         pixels; so log p(x_{j−1}) = log p(x_j) + log p(x̄_j | x_j) − n log 2. `sigma` is a small
         noise on x_0 that keeps a null variance from dividing by zero: σ/2^j at level j.
         """
+        sigma = check_number(sigma, "sigma", above=0)
         total, J = torch.zeros(len(x)).to(x), len(self.details)
         for j, conditional in enumerate(self.details, 1):
             total = total - x[0].numel() * math.log(2)
@@ -109,11 +111,12 @@ def factorize_gaussian(mean: Tensor, covariance: Tensor, J: int) -> Factorizatio
     Raises:
         ValueError: for a shape that does not fit, or what `gaussian_denoiser` refuses.
     """
+    check_finite(covariance, "covariance")
     if covariance.shape != (mean.numel(), mean.numel()):
         raise ValueError(
             f"covariance must be {(mean.numel(), mean.numel())}, not {tuple(covariance.shape)}"
         )
-    haar_decompose(mean[None], J)  # refuses a size that J does not divide
+    haar_decompose(check_finite(mean, "mean")[None], J)  # refuses a size that J does not divide
     details = []
     for _ in range(J):
         mean, covariance, conditional = _condition(mean, covariance)

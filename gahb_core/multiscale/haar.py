@@ -17,6 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_floating
+
+MOST_LEVELS = 16
+
 
 class Bands(NamedTuple):
     """One level: `low` (B, C, H/2, W/2) and `details` (B, 3C, H/2, W/2).
@@ -39,7 +43,7 @@ class Pyramid(NamedTuple):
 
 
 def _check_image(x: Tensor, step: int) -> None:
-    if x.ndim != 4 or x.shape[-1] % step or x.shape[-2] % step:
+    if check_floating(x, "x").ndim != 4 or x.shape[-1] % step or x.shape[-2] % step:
         raise ValueError(
             f"x must be of shape (B, C, H, W), H and W multiples of {step}, not {tuple(x.shape)}"
         )
@@ -56,8 +60,7 @@ def haar_split(x: Tensor) -> Bands:
     ([2.0], [1.0, 0.0, 1.0])
     """
     _check_image(x, 2)
-    blocks = torch.nn.functional.pixel_unshuffle(x, 2).unflatten(1, (x.shape[1], 4))
-    a, b, c, d = blocks.unbind(2)
+    a, b, c, d = (x[..., i::2, j::2] for i in (0, 1) for j in (0, 1))  # (B, C, H/2, W/2) each
     details = [a + b - c - d, a - b + c - d, a - b - c + d]
     return Bands((a + b + c + d) / 4, torch.cat(details, 1) / 4)
 
@@ -68,24 +71,29 @@ def haar_merge(low: Tensor, details: Tensor) -> Tensor:
     Raises:
         ValueError: where `details` does not have three bands for each channel of `low`.
     """
-    if low.ndim != 4 or details.shape != (len(low), 3 * low.shape[1], *low.shape[2:]):
+    check_floating(details, "details")
+    if check_floating(low, "low").ndim != 4 or details.shape != (
+        len(low),
+        3 * low.shape[1],
+        *low.shape[2:],
+    ):
         raise ValueError(
             f"details must be (B, 3C, H, W) for low (B, C, H, W) = {tuple(low.shape)}, "
             f"not {tuple(details.shape)}"
         )
     h, v, d = details.chunk(3, 1)
     pixels = [low + h + v + d, low + h - v - d, low - h + v - d, low - h - v + d]
-    return torch.nn.functional.pixel_shuffle(torch.stack(pixels, 2).flatten(1, 2), 2)
+    blocks = torch.stack(pixels, -1).unflatten(-1, (2, 2))  # (B, C, H, W, 2, 2)
+    return blocks.transpose(-3, -2).flatten(-2).flatten(-3, -2)  # H, 2, W, 2 → 2H, 2W
 
 
 def haar_decompose(x: Tensor, J: int) -> Pyramid:
     """Return the `Pyramid` of J levels of `x` (B, C, H, W): x_J and x̄_1 … x̄_J.
 
     Raises:
-        ValueError: for a negative J, or where H or W is not a multiple of 2^J.
+        ValueError: for a J not in 0 … 16, or where H or W is not a multiple of 2^J.
     """
-    if J < 0:
-        raise ValueError(f"J must be at least 0, not {J}")
+    check_count(J, "J", 0, MOST_LEVELS)
     _check_image(x, 2**J)
     details = []
     for _ in range(J):
@@ -98,9 +106,9 @@ def haar_level(x: Tensor, j: int) -> Bands:
     """Return level j of `x` (B, C, H, W) alone: x_j and x̄_j (of no band, (B, 0, H, W), for j = 0).
 
     Raises:
-        ValueError: for a negative j, or where H or W is not a multiple of 2^j.
+        ValueError: for a j not in 0 … 16, or where H or W is not a multiple of 2^j.
     """
-    pyramid = haar_decompose(x, j)
+    pyramid = haar_decompose(x, check_count(j, "j", 0, MOST_LEVELS))
     return Bands(pyramid.low, pyramid.details[-1] if j else x[:, :0])
 
 
@@ -113,5 +121,12 @@ def haar_reconstruct(pyramid: Pyramid) -> Tensor:
 
 
 def spread(low: Tensor, J: int) -> Tensor:
-    """Return the image of `low` = x_J alone, its details zero: each pixel repeated 2^J × 2^J."""
+    """Return the image of `low` = x_J alone, its details zero: each pixel repeated 2^J × 2^J.
+
+    Raises:
+        ValueError: for a J not in 0 … 16, or a `low` of fewer than two dimensions.
+    """
+    check_count(J, "J", 0, MOST_LEVELS)
+    if low.ndim < 2:
+        raise ValueError(f"low must be images (..., H, W), not of shape {tuple(low.shape)}")
     return low.repeat_interleave(2**J, -1).repeat_interleave(2**J, -2)

@@ -34,8 +34,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
+
+MOST_STEPS = 1_000_000  # of a schedule
+SIGMA_END = 0.01
 
 
 class Step(NamedTuple):
@@ -78,13 +82,17 @@ def step_size(t: int, h: float = 0.01, ramp: bool = True) -> float:
 
     >>> step_size(1), round(step_size(100), 3)
     (0.01, 0.503)
+
+    Raises:
+        ValueError: for a `t` below 1 or an `h` outside (0, 1].
     """
+    t, h = check_count(t, "t"), check_number(h, "h", above=0, high=1)
     return h * t / (1 + h * (t - 1)) if ramp else h
 
 
 def sigma_schedule(
     sigma_0: float = 1.0,
-    sigma_end: float = 0.01,
+    sigma_end: float = SIGMA_END,
     *,
     h: float = 0.01,
     ramp: bool = True,
@@ -96,12 +104,18 @@ def sigma_schedule(
 
     >>> len(sigma_schedule()) - 1, len(sigma_schedule(ramp=False)) - 1
     (127, 4603)
+
+    Raises:
+        ValueError: for an argument outside its range, and for more than a million steps.
     """
     _check(h, beta, sigma_end)
-    if not 0 < sigma_0 < math.inf:
-        raise ValueError(f"sigma_0 must be positive and finite, not {sigma_0}")
-    levels = [float(sigma_0)]
+    levels = [check_number(sigma_0, "sigma_0", above=0)]
     while levels[-1] >= sigma_end:
+        if len(levels) > MOST_STEPS:
+            raise ValueError(
+                f"beta and h must reach sigma_end = {sigma_end} within {MOST_STEPS:,} steps, "
+                f"not stand at {levels[-1]:.3g} by then (beta = {beta}, h = {h})"
+            )
         levels.append(levels[-1] * (1 - beta * step_size(len(levels), h, ramp)))
     return torch.tensor(levels, dtype=torch.float64)
 
@@ -113,7 +127,7 @@ def ascend(
     h: float = 0.01,
     ramp: bool = True,
     beta: float = 0.1,
-    sigma_end: float = 0.01,
+    sigma_end: float = SIGMA_END,
     sigma_0: float | None = None,
     seed: int = 0,
     start: int = 0,
@@ -157,12 +171,15 @@ def ascend(
     beta = 0.01 and sigma_end = 0.01 in its code.
     """
     _check(h, beta, sigma_end)
-    if y0.ndim < 2 or not y0.is_floating_point():
-        raise ValueError(f"y0 must be a floating (B, ...) tensor, not {y0.dtype} {tuple(y0.shape)}")
+    if check_finite(y0, "y0").ndim < 2:
+        raise ValueError(f"y0 must be of shape (B, ...), not {tuple(y0.shape)}")
+    if sigma_0 is not None:
+        check_number(sigma_0, "sigma_0", above=0)
+    check_number(sigma_max, "sigma_max", above=0)
     if given is not None and len(given) != len(y0):
         raise ValueError(f"given must have one row an image ({len(y0)}), not {len(given)}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be at least 1, not {max_iterations}")
+    max_iterations = check_count(max_iterations, "max_iterations")
+    start = check_count(start, "start", 0)
     sizes = (step_size(t, h, ramp) for t in range(1, max_iterations + 2))
     streams = [make_generator(seed, "ascent", start + i) for i in range(len(y0))]
     evaluate = _evaluator(denoiser, given, sigma_0 is None)
@@ -171,12 +188,9 @@ def ascend(
 
 
 def _check(h: float, beta: float, sigma_end: float) -> None:
-    if not 0 < h <= 1:
-        raise ValueError(f"h must be in (0, 1], not {h}")
-    if not 0 < beta <= 1:
-        raise ValueError(f"beta must be in (0, 1], not {beta}")
-    if not 0 < sigma_end < math.inf:
-        raise ValueError(f"sigma_end must be positive, not {sigma_end}")
+    check_number(h, "h", above=0, high=1)
+    check_number(beta, "beta", above=0, high=1)
+    check_number(sigma_end, "sigma_end", above=0)
 
 
 def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callable:
@@ -184,6 +198,9 @@ def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callabl
     def evaluate(y: Tensor, sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         told = () if given is None else (given[rows],)
         x_hat = denoiser(y, None if blind else sigma, *told)
+        if x_hat.shape != y.shape:
+            found = tuple(x_hat.shape)
+            raise ValueError(f"denoiser must give the shape of y, {tuple(y.shape)}, not {found}")
         return x_hat, estimate_sigma(y, x_hat) if blind else sigma
 
     return evaluate
@@ -259,21 +276,43 @@ def sample(
         **options: h, ramp, beta, sigma_end, given, max_iterations, sigma_max of `ascend`.
 
     Raises:
-        ValueError: for a `num` below 1 or an argument of `ascend` outside its range.
+        ValueError: for a `num` below 1, a `mean` that does not go with `shape`, a sigma_0 below
+            sigma_end (nothing would be drawn), or an argument of `ascend` outside its range.
         DivergedError: where a noise level grows past sigma_max.
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, not {num}")
-    z = sample_normal((num, *shape), seed, start, key="start")
-    z = z.to(mean) if isinstance(mean, Tensor) else z
+    size = (check_count(num, "num"), *(check_count(n, "shape") for n in shape))
+    sigma_end = check_number(options.get("sigma_end", SIGMA_END), "sigma_end", above=0)
+    sigma_0 = check_number(sigma_0, "sigma_0", low=sigma_end)
+    z = sample_normal(size, seed, start, key="start")
+    if isinstance(mean, Tensor):
+        z = z.to(_check_mean(mean, size))
+    else:
+        mean = check_number(mean, "mean")
     known = sigma_0 if schedule else None
     steps = ascend(denoiser, mean + sigma_0 * z, sigma_0=known, seed=seed, start=start, **options)
     return drain(steps)
 
 
+def _check_mean(mean: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return `mean`, checked to broadcast to `size` and no further."""
+    check_finite(mean, "mean")
+    axes = zip(reversed(mean.shape), reversed(size), strict=False)
+    if mean.ndim > len(size) or any(n not in (1, wanted) for n, wanted in axes):
+        raise ValueError(f"mean must broadcast to {size}, not be of shape {tuple(mean.shape)}")
+    return mean
+
+
 def drain(steps: Iterator[Step]) -> Samples:
-    """Return the end of an ascent, without keeping the way there."""
-    moved: Tensor | int = 0
+    """Return the end of an ascent, without keeping the way there.
+
+    Raises:
+        ValueError: where there is no step.
+    """
+    moved = None
     for step in steps:
-        taken, moved = moved, moved + step.active.long()
-    return Samples(step.x_hat, step.y, step.sigma_hat, taken + 0 * moved, ~step.active)
+        # what a step says of `active` is taken by the next one: the last is where it all ended
+        taken = torch.zeros_like(step.active, dtype=torch.long) if moved is None else moved
+        moved = taken + step.active.long()
+    if moved is None:
+        raise ValueError("steps must hold the steps of an ascent, and hold none")
+    return Samples(step.x_hat, step.y, step.sigma_hat, taken, ~step.active)
