@@ -68,3 +68,37 @@ document.addEventListener("click", (event) => {
     button.querySelector(".gahb-motion").textContent = "Pause";
   }
 });
+
+// Tables scroll by themselves, and what scrolls can be reached with Tab, and only that.
+function reach() {
+  const wide = "div.math, .gahb-frames, .gahb-wide, .bd-article pre";
+  document.querySelectorAll(wide).forEach((box) => {
+    if (box.scrollWidth > box.clientWidth + 1) {
+      box.tabIndex = 0;
+      if (box.tagName !== "PRE") box.setAttribute("role", "group");
+      box.setAttribute("aria-label", box.matches(".math") ? "formula" : box.matches("pre") ? "code" : "wide content");
+    } else {
+      box.removeAttribute("tabindex");
+    }
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".bd-article table").forEach((table) => {
+    if (table.closest(".gahb-wide, .pst-scrollable-table-container")) return;
+    const box = document.createElement("div");
+    box.className = "gahb-wide";
+    table.replaceWith(box);
+    box.append(table);
+  });
+});
+window.addEventListener("load", () => {
+  reach();
+  window.MathJax?.startup?.promise?.then(reach);
+  window.addEventListener("resize", reach);
+});
+
+// From a file, the search shows its results without extracts: a page may not read the others.
+document.addEventListener("DOMContentLoaded", () => {
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+});

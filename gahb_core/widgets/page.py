@@ -106,5 +106,5 @@ def flipbook_html(
             [True, *[False] * len(sizes)], controls, indices, strict=False
         )
     )
-    inner = f'<div class="gahb-controls" hidden>{rows}</div><div class="gahb-frames">{frames}</div>'
+    inner = f'<div class="gahb-controls">{rows}</div><div class="gahb-frames">{frames}</div>'
     return figure_html(inner, caption, " gahb-explore")
