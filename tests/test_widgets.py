@@ -1,9 +1,11 @@
-"""Widgets: every frame is there, said in words, and linked to its slider without a kernel."""
+"""Widgets: every frame is there, said in words, and moved without a kernel."""
 
 import asyncio
 import base64
 import io
+import json
 import re
+from html.parser import HTMLParser
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -14,12 +16,12 @@ from PIL import Image
 from gahb_core.widgets import (
     explore_flipbook,
     explore_live,
-    flipbook_bytes,
     picture_html,
     png_bytes,
     progress,
     show_figure,
 )
+from gahb_core.widgets.page import is_scale
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 ONE = [("σ", [0.1, 0.2, 0.4])]
@@ -57,9 +59,9 @@ def links_of(monkeypatch):
 
 def test_png_keeps_greys_to_half_a_level():
     for levels in (2, 16, 64, 256):
-        data, width = png_bytes(GREY, levels)
+        data, size = png_bytes(GREY, levels)
         read = np.asarray(Image.open(io.BytesIO(data)).convert("L")).astype(float)
-        assert width == 8
+        assert size == (8, 8)
         assert abs(read - GREY).max() <= 255 / (levels - 1) / 2 + 0.5
 
 
@@ -75,19 +77,48 @@ def test_png_of_colours_bytes_and_figures():
     colours[:, 3:] = (200, 30, 40)
     data, _ = png_bytes(colours)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), colours)
-    assert png_bytes(data) == (data, 6)
+    assert png_bytes(data) == (data, (6, 4))
     figure, _ = plt.subplots(figsize=(2, 1), dpi=100)
     drawn, _ = png_bytes(figure)
     assert not plt.fignum_exists(figure.number)
     assert Image.open(io.BytesIO(drawn)).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_picture_is_enlarged_by_whole_pixels_and_says_what_it_shows():
+def test_picture_is_enlarged_and_says_what_it_shows():
     element = picture_html(GREY, 'a <"noisy"> square')
     assert 'alt="a &lt;&quot;noisy&quot;&gt; square"' in element
-    assert "width:496px" in element  # 60 times 8, and two paddings of 8
+    assert "width:496px" in element  # 480 high, so as wide, and two paddings of 8
+    assert "width:976px" in picture_html(np.hstack([GREY, GREY]), "twice as wide")
+    assert "width:116px" in picture_html(GREY, "as asked", width=100)
     assert "image-rendering:pixelated" in element
-    assert show_figure(GREY, "a square").data == picture_html(GREY, "a square")
+    assert 'width="8" height="8"' in element  # the browser keeps its place
+
+
+def drawn(**kwargs):
+    figure, axes = plt.subplots(figsize=(4, 2), dpi=100)
+    axes.set_xlabel("x", **kwargs)
+    return figure
+
+
+def test_figure_is_crisp_and_keeps_its_labels_readable(monkeypatch):
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)
+    once, twice = (picture_html(drawn(), "axes", scale=scale) for scale in (1, 2))
+    assert 'width="400" height="200"' in once
+    assert 'width="800" height="400"' in twice
+    assert "width:416px" in once
+    assert "width:416px" in twice
+    # its smallest label, 6 points of 1/72 inch, is 9 pixels high at 432 pixels for 4 inches
+    small = picture_html(drawn(fontsize=6), "axes", width=600)
+    assert "min-width:448px" in small
+    assert "min-width:416px" in picture_html(drawn(fontsize=3), "axes")  # never above its width
+
+
+def test_static_figure_has_a_caption():
+    page = show_figure(GREY, "a square", caption="a < b, $x$").data
+    assert page.startswith('<figure class="gahb-figure">')
+    assert picture_html(GREY, "a square") in page
+    assert '<figcaption class="gahb-caption mathjax_process"><p>a &lt; b, $x$</p>' in page
+    assert "<p>" not in show_figure(GREY, "a square").data
 
 
 def test_flipbook_of_one_control_links_slider_to_stack(monkeypatch):
@@ -130,13 +161,68 @@ def test_play_button_moves_the_first_slider(monkeypatch):
     assert (play.min, play.max, play.value) == (0, 2, 1)
 
 
-def test_flipbook_weighs_its_pictures_and_warns(monkeypatch):
-    book = explore_flipbook([GREY] * 3, ONE, "squares")
-    pages = parts(book, ipywidgets.HTML)
-    assert flipbook_bytes(book) == sum(len(page.value) for page in pages)
+def test_flipbook_warns_of_its_weight(monkeypatch):
     monkeypatch.setattr("gahb_core.widgets.flipbook.MAX_BYTES", 100)
     with pytest.warns(UserWarning, match=r"adds 0\.0 MB to its page"):
         explore_flipbook([GREY] * 3, ONE, "squares")
+
+
+def test_names_are_buttons_and_numbers_are_a_slider():
+    names = [("prior", ["ring", "9 points"])]
+    book = explore_flipbook([flat(0), flat(255)], names, "a square", initial=["9 points"])
+    (buttons,) = parts(book, ipywidgets.ToggleButtons)
+    assert (buttons.options, buttons.value) == (("ring", "9 points"), "9 points")
+    assert parts(book, ipywidgets.SelectionSlider) == []
+    assert is_scale(["0.5", "−3", ".5 (step 2)", "+∞", "1,000"])
+    assert not is_scale(["db2", "Haar"])
+    assert is_scale([f"step {i}" for i in range(9)])  # too many for buttons
+
+
+class Parts(HTMLParser):
+    """The elements of a figure: a list of (tag, attributes)."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag, **wanted):
+        return [a for t, a in self.found if t == tag and wanted.items() <= a.items()]
+
+
+def test_page_holds_every_frame_and_shows_the_first_without_a_script(monkeypatch):
+    monkeypatch.setenv("GAHB_PAGE", "1")
+    frames = [[flat(0), flat(51), flat(102)], [flat(153), flat(204), flat(255)]]
+    book = explore_flipbook(frames, TWO, "squares", "see $N$", initial=[0.2, 10], levels=256)
+    page = Parts(book.data)
+    images = page.all("img")
+    assert [decode(f'<img src="{i["src"]}">')[0, 0] for i in images] == [0, 51, 102, 153, 204, 255]
+    assert [i["alt"] for i in images if "hidden" not in i] == ["squares; σ = 0.2, N = 10"]
+    first, second = page.all("input", type="range")
+    assert (first["max"], first["value"], first["aria-valuetext"]) == ("1", "1", "0.2")
+    assert json.loads(second["data-values"]) == ["1", "10", "100"]
+    assert [label["for"] for label in page.all("label")] == [first["id"], second["id"]]
+    assert page.all("button") == []
+    assert page.all("script") == []
+    assert "see $N$" in book.data
+
+
+def test_page_has_buttons_for_names_and_a_button_that_plays(monkeypatch):
+    monkeypatch.setenv("GAHB_PAGE", "1")
+    names = [("prior", ["<ring>", "points"])]
+    book = explore_flipbook([GREY] * 2, names, "squares", play=True, interval=250)
+    page = Parts(book.data)
+    radios = page.all("input", type="radio")
+    assert [radio["value"] for radio in radios if "checked" in radio] == ["0"]
+    assert len({radio["name"] for radio in radios}) == 1
+    assert page.all("span", role="radiogroup")[0]["aria-labelledby"] == radios[0]["name"]
+    assert "<span>&lt;ring&gt;</span>" in book.data
+    assert page.all("button", type="button")[0]["data-interval"] == "250"
+    other = explore_flipbook([GREY] * 2, names, "squares")
+    assert Parts(other.data).all("input")[0]["name"] != radios[0]["name"]
 
 
 @pytest.mark.parametrize(
@@ -217,9 +303,10 @@ def test_live_figure_draws_once_for_many_moves():
 def test_live_figure_in_a_page_has_no_slider_and_says_why(monkeypatch):
     monkeypatch.setenv("GAHB_PAGE", "1")
     box = live(lambda a, b: flat(a + b))
-    assert parts(box, ipywidgets.SelectionSlider) == []
-    assert any("needs a running kernel" in p.value for p in parts(box, ipywidgets.HTML))
-    assert "<img" in picture_of(box)
+    page = Parts(box.data)
+    assert page.all("input") == []
+    assert len(page.all("img")) == 1
+    assert "needs a running kernel" in box.data
 
 
 def test_live_figure_in_a_page_fails_when_its_drawing_fails(monkeypatch):

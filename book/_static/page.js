@@ -1,30 +1,104 @@
-// Before the theme's icons: they would turn the <i> of a Play button into an SVG, and the button dies.
-window.FontAwesomeConfig = { observeMutations: false };
+// The figures of a page move without a kernel: one listener serves them all, from the moment that
+// their HTML is parsed. A figure holds its pictures in the order of the controls' values.
+"use strict";
+document.documentElement.classList.add("gahb-script");
 
-// A slider handle says what it moves: the text of the label beside it.
-function nameHandles(root) {
-  root.querySelectorAll(".widget-slider, .jupyter-widget-slider").forEach((slider) => {
-    const label = slider.querySelector(".widget-label");
-    const readout = slider.querySelector(".widget-readout");
-    slider.querySelectorAll("[role=slider]").forEach((handle) => {
-      if (label && !handle.hasAttribute("aria-label")) {
-        handle.setAttribute("aria-label", label.textContent);
-      }
-      if (readout && handle.getAttribute("aria-valuetext") !== readout.textContent) {
-        handle.setAttribute("aria-valuetext", readout.textContent);
-      }
-    });
+// Return [index, how many values] of a control: a slider, or one button of several.
+function standing(control) {
+  const input = control.querySelector("input[type=range], input:checked");
+  const buttons = control.querySelectorAll("input[type=radio]").length;
+  return [Number(input.value), buttons || Number(input.max) + 1];
+}
+
+// Set a control to its index-th value.
+function move(control, index) {
+  const slider = control.querySelector("input[type=range]");
+  if (slider) slider.value = index;
+  else control.querySelectorAll("input[type=radio]")[index].checked = true;
+}
+
+// Show the picture of where the controls of a figure stand, and say each slider's value.
+function turn(figure) {
+  let shown = 0;
+  for (const control of figure.querySelectorAll(".gahb-control")) {
+    const [index, size] = standing(control);
+    shown = shown * size + index;
+    const slider = control.querySelector("input[type=range]");
+    if (!slider) continue;
+    const value = JSON.parse(slider.dataset.values)[index];
+    slider.setAttribute("aria-valuetext", value);
+    control.querySelector(".gahb-value").textContent = value;
+  }
+  [...figure.querySelectorAll(".gahb-frames > img")].forEach((img, i) => (img.hidden = i !== shown));
+}
+
+const playing = new Map(); // button → timer
+
+function stop(button) {
+  clearInterval(playing.get(button));
+  playing.delete(button);
+  button.querySelector(".gahb-motion").textContent = "Play";
+}
+
+// Move the control of a play button on by one value; say whether it can go on from there.
+function step(button) {
+  const control = button.closest(".gahb-control");
+  const [index, size] = standing(control);
+  const next = index + 1 < size ? index + 1 : 0;
+  move(control, next);
+  turn(control.closest(".gahb-explore"));
+  return next < size - 1;
+}
+
+document.addEventListener("input", (event) => {
+  const figure = event.target.closest(".gahb-explore");
+  if (!figure) return;
+  figure.querySelectorAll(".gahb-play").forEach((button) => playing.has(button) && stop(button));
+  turn(figure);
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".gahb-play");
+  if (!button) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (playing.has(button)) stop(button);
+  else if (step(button) && !still) {
+    const tick = () => step(button) || stop(button);
+    playing.set(button, setInterval(tick, Number(button.dataset.interval)));
+    button.querySelector(".gahb-motion").textContent = "Pause";
+  }
+});
+
+// Tables scroll by themselves, and what scrolls can be reached with Tab, and only that.
+function reach() {
+  const wide = "div.math, .gahb-frames, .gahb-wide, .bd-article pre";
+  document.querySelectorAll(wide).forEach((box) => {
+    if (box.scrollWidth > box.clientWidth + 1) {
+      box.tabIndex = 0;
+      if (box.tagName !== "PRE") box.setAttribute("role", "group");
+      box.setAttribute("aria-label", box.matches(".math") ? "formula" : box.matches("pre") ? "code" : "wide content");
+    } else {
+      box.removeAttribute("tabindex");
+    }
   });
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  let waiting = false;
-  new MutationObserver(() => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      nameHandles(document);
-    });
-  }).observe(document.body, { childList: true, subtree: true, characterData: true });
+  document.querySelectorAll(".bd-article table").forEach((table) => {
+    if (table.closest(".gahb-wide, .pst-scrollable-table-container")) return;
+    const box = document.createElement("div");
+    box.className = "gahb-wide";
+    table.replaceWith(box);
+    box.append(table);
+  });
+});
+window.addEventListener("load", () => {
+  reach();
+  window.MathJax?.startup?.promise?.then(reach);
+  window.addEventListener("resize", reach);
+});
+
+// From a file, the search shows its results without extracts: a page may not read the others.
+document.addEventListener("DOMContentLoaded", () => {
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 });

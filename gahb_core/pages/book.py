@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,21 @@ def _own_labels(content: dict[str, Any], page: Page) -> dict[str, Any]:
     return json.loads(text)
 
 
+def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, Any]:
+    """Return `content` with a last line that says how its figures were made."""
+    code = "\n".join("".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code")
+    seeds = re.findall(r"^seed *= *(\d+)", code, re.MULTILINE)  # the injected one comes last
+    python = content["metadata"].get("language_info", {}).get("version", "")
+    made = [f"profile {places.profile}", *(f"seed {seed}" for seed in seeds[-1:])]
+    made += [f"Python {python}", *(f"{name} {version(name)}" for name in ("torch", "numpy"))]
+    stamp = places.stamp(page.name)
+    if stamp.is_file():  # what the figures depend on: notebook, library, networks, lock file
+        made.append(f"inputs `{stamp.read_text(encoding='utf-8')[:12]}`")
+    source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made) + ".\n```"
+    cell = {"cell_type": "markdown", "id": "how-made", "metadata": {}, "source": source}
+    return {**content, "cells": [*content["cells"], cell]}
+
+
 def _read_page(page: Page, places: Places) -> bytes:
     """Return the staged notebook of a page: the executed one, or a note that there is none.
 
@@ -88,6 +104,8 @@ def _read_page(page: Page, places: Places) -> bytes:
             raise ValueError(f"{executed} must be as `gahb run` left it, and was changed")
     except ValueError as error:
         raise ValueError(f"{error}; `gahb run --force {page.name}` makes it anew") from error
+    if executed.is_file():
+        content = _add_foot(content, page, places)
     content = _own_labels(_tidy_notebook(content, page), page)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import ipywidgets
 
+from gahb_core.widgets.page import is_scale
+
 Control = tuple[str, Sequence[Any]]
+Choice = ipywidgets.SelectionSlider | ipywidgets.ToggleButtons
 
 
 def in_page() -> bool:
@@ -25,6 +28,18 @@ def slider_over(
         index=index,
         style={"description_width": f"{label_width}ch"},
         layout={"width": "30rem", "max_width": "100%"},
+    )
+
+
+def choice_over(label: str, values: list[str], index: int, label_width: int) -> Choice:
+    """Return the slider of a control whose values are numbers, or buttons for a few names."""
+    if is_scale(values):
+        return slider_over(label, values, index, label_width)
+    return ipywidgets.ToggleButtons(
+        description=label,
+        options=values,
+        index=index,
+        style={"description_width": f"{label_width}ch", "button_width": "auto"},
     )
 
 

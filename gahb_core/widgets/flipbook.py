@@ -1,4 +1,4 @@
-"""The flipbook: every frame is made beforehand, and sliders turn the pages with no kernel."""
+"""The flipbook: every frame is made beforehand, and controls turn the pages with no kernel."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,22 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
+from IPython.display import HTML
 
-from gahb_core.widgets.controls import Control, caption_below, explorer, label_width, slider_over
+from gahb_core.widgets.controls import (
+    Choice,
+    Control,
+    caption_below,
+    choice_over,
+    explorer,
+    in_page,
+    label_width,
+)
+from gahb_core.widgets.page import flipbook_html
 from gahb_core.widgets.pictures import check_alt, picture_html
 
 MAX_BYTES = 1_500_000
+CRISP = 12  # so many frames at most are drawn at twice their resolution
 
 
 def _check_controls(controls: Sequence[Control]) -> list[tuple[str, list[str]]]:
@@ -70,16 +81,14 @@ def _alts(alt: str, controls: Sequence[tuple[str, list[str]]]) -> list[str]:
     ]
 
 
-def _with_play(slider: ipywidgets.SelectionSlider, interval: int) -> ipywidgets.HBox:
+def _with_play(slider: Choice, interval: int) -> ipywidgets.HBox:
     play = ipywidgets.Play(max=len(slider.options) - 1, interval=interval, value=slider.index)
     ipywidgets.jslink((play, "value"), (slider, "index"))
     return ipywidgets.HBox([play, slider], layout={"flex_flow": "row wrap"})
 
 
-def _stack(
-    pages: Sequence[ipywidgets.Widget], slider: ipywidgets.SelectionSlider
-) -> ipywidgets.Stack:
-    """Return the pages one at a time, the one of the slider's index, linked in the browser."""
+def _stack(pages: Sequence[ipywidgets.Widget], slider: Choice) -> ipywidgets.Stack:
+    """Return the pages one at a time, the one of the control's index, linked in the browser."""
     stack = ipywidgets.Stack(pages, selected_index=slider.index)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
     return stack
@@ -95,8 +104,11 @@ def explore_flipbook(
     width: int | None = None,
     levels: int = 64,
     interval: int = 400,
-) -> ipywidgets.VBox:
-    """Return a figure of ready-made frames that one or two sliders move, with no kernel.
+) -> ipywidgets.VBox | HTML:
+    """Return a figure of ready-made frames that one or two controls move, with no kernel.
+
+    A control is a slider where its values are numbers, and buttons where they are a few names. In
+    a page (GAHB_PAGE) the figure is plain HTML; in JupyterLab it is made of widgets.
 
     Args:
         frames: one a value of the control; with two controls nested, frames[i][j] for the i-th
@@ -118,32 +130,39 @@ def explore_flipbook(
     checked = _check_controls(controls)
     flat = _flatten(frames, checked)
     indices = _initial_indices(initial, checked)
-    layout = ipywidgets.Layout()
-    pages: list[ipywidgets.Widget] = [
-        ipywidgets.HTML(picture_html(frame, text, width, levels), layout=layout)
+    scale = 2 if len(flat) <= CRISP else 1
+    pictures = [
+        picture_html(frame, text, width, levels, scale)
         for frame, text in zip(flat, _alts(alt, checked), strict=True)
     ]
-    room = label_width(label for label, _ in checked)
-    sliders = [slider_over(*control, i, room) for control, i in zip(checked, indices, strict=True)]
-    if len(sliders) == 2:
-        num = len(checked[1][1])
+    _warn_of_weight(sum(map(len, pictures)))
+    if in_page():
+        return HTML(flipbook_html(pictures, checked, indices, caption, interval if play else None))
+    return _widgets(pictures, checked, indices, caption, interval if play else None)
+
+
+def _widgets(
+    pictures: Sequence[str],
+    controls: Sequence[tuple[str, list[str]]],
+    indices: Sequence[int],
+    caption: str | None,
+    interval: int | None,
+) -> ipywidgets.VBox:
+    """Return the figure for JupyterLab; the arguments are those of `flipbook_html`."""
+    layout = ipywidgets.Layout()
+    pages: list[ipywidgets.Widget] = [ipywidgets.HTML(text, layout=layout) for text in pictures]
+    room = label_width(label for label, _ in controls)
+    moved = [choice_over(*control, i, room) for control, i in zip(controls, indices, strict=True)]
+    if len(moved) == 2:
+        num = len(controls[1][1])
         rows = [pages[i : i + num] for i in range(0, len(pages), num)]
-        pages = [_stack(row, sliders[1]) for row in rows]
-    stack = _stack(pages, sliders[0])
-    rows_of_controls = [_with_play(sliders[0], interval) if play else sliders[0], *sliders[1:]]
-    book = explorer([*rows_of_controls, stack, *caption_below(caption)])
-    _warn_of_weight(book)
-    return book
+        pages = [_stack(row, moved[1]) for row in rows]
+    stack = _stack(pages, moved[0])
+    first = moved[0] if interval is None else _with_play(moved[0], interval)
+    return explorer([first, *moved[1:], stack, *caption_below(caption)])
 
 
-def flipbook_bytes(widget: ipywidgets.Widget) -> int:
-    """Return how many bytes the pictures of a widget and its children add to a page."""
-    own = len(widget.value) if isinstance(widget, ipywidgets.HTML) else 0
-    return own + sum(flipbook_bytes(child) for child in getattr(widget, "children", ()))
-
-
-def _warn_of_weight(widget: ipywidgets.Widget) -> None:
-    weight = flipbook_bytes(widget)
+def _warn_of_weight(weight: int) -> None:
     if weight > MAX_BYTES:
         warnings.warn(
             f"this flipbook adds {weight / 1e6:.1f} MB to its page, which should stay below 3 MB: "

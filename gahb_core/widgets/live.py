@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
+from IPython.display import HTML
 
 from gahb_core.widgets.controls import (
     Control,
@@ -15,6 +16,7 @@ from gahb_core.widgets.controls import (
     label_width,
     slider_over,
 )
+from gahb_core.widgets.page import figure_html
 from gahb_core.widgets.pictures import check_alt, picture_html
 
 NEEDS_KERNEL = "This figure needs a running kernel: open this chapter in JupyterLab to move it."
@@ -58,7 +60,7 @@ def explore_live(
     width: int | None = None,
     levels: int = 64,
     wait: float = 0.15,
-) -> ipywidgets.VBox:
+) -> ipywidgets.VBox | HTML:
     """Return a figure that Python draws again whenever a control moves; it needs a kernel.
 
     In a page (GAHB_PAGE) it is the first picture and a sentence that says so, without sliders.
@@ -84,18 +86,14 @@ def explore_live(
         said = ", ".join(f"{controls[name][0]} = {value}" for name, value in values.items())
         return picture_html(render(**values), f"{alt}; {said}", width, levels)
 
-    note = ipywidgets.HTML(f'<div class="gahb-note"><em>{NEEDS_KERNEL}</em></div>')
     if in_page():
-        return explorer([ipywidgets.HTML(draw()), note, *caption_below(caption)])
+        note = f'<p class="gahb-note"><em>{NEEDS_KERNEL}</em></p>'
+        return HTML(figure_html(f'<div class="gahb-frames">{draw()}</div>{note}', caption))
     live = _Live(draw, wait)
     for slider in sliders.values():
-        slider.add_class("gahb-live-controls")
         slider.observe(live.on_change, "value")
     live.show()
-    # a page built without GAHB_PAGE hides the sliders and shows the note, by its style sheet
-    note.layout.display = "none"
-    note.add_class("gahb-live-note")
-    return explorer([*sliders.values(), live.picture, note, *caption_below(caption)])
+    return explorer([*sliders.values(), live.picture, *caption_below(caption)])
 
 
 def _live_sliders(

@@ -3,31 +3,40 @@
 import base64
 import html
 import io
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
-PICTURE_WIDTH = 480
+from gahb_core.widgets.page import figure_html
+
+MAX_HEIGHT = 480  # CSS pixels of an enlarged image that is as wide as the text
+SMALLEST_LABEL = 9  # CSS pixels: a figure on a narrow screen scrolls rather than shrink below it
+PADDING = 8  # of the white card around a picture
 
 
-def _rgb_of_figure(figure: Figure) -> Image.Image:
+def _rgb_of_figure(figure: Figure, scale: float) -> Image.Image:
     """Return the drawn figure, and take it out of pyplot, which would show it a second time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
+    own = plt.rcParams["savefig.dpi"]
+    dpi = scale * (figure.dpi if own == "figure" else own)
+    figure.savefig(buffer, format="png", facecolor="white", dpi=dpi)
     plt.close(figure)
     return Image.open(buffer).convert("RGB")
 
 
-def png_bytes(image: Any, levels: int = 64) -> tuple[bytes, int]:
-    """Return (the bytes of a small palette PNG, its width in pixels).
+def png_bytes(image: Any, levels: int = 64, scale: float = 1) -> tuple[bytes, tuple[int, int]]:
+    """Return (the bytes of a small palette PNG, its width and height in pixels).
 
     Args:
         image: uint8 array (H, W) or (H, W, 3), a matplotlib Figure, or the bytes of a PNG (kept).
         levels: greys of a grey image, evenly spaced (2–256); colours of any other (at most these).
+        scale: pixels of a Figure for each pixel at its own resolution; 2 for crisp print.
 
     Raises:
         ValueError: when `image` is something else, or `levels` is out of range.
@@ -35,11 +44,11 @@ def png_bytes(image: Any, levels: int = 64) -> tuple[bytes, int]:
     if not 2 <= levels <= 256:
         raise ValueError(f"levels must be from 2 to 256, not {levels}")
     if isinstance(image, bytes):
-        return image, Image.open(io.BytesIO(image)).width
+        return image, Image.open(io.BytesIO(image)).size
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 2:
         picture = _grey_palette(image, levels)
     elif isinstance(image, Figure):
-        picture = _rgb_of_figure(image).quantize(levels)
+        picture = _rgb_of_figure(image, scale).quantize(levels)
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
         picture = Image.fromarray(image).quantize(levels)
     else:
@@ -49,7 +58,7 @@ def png_bytes(image: Any, levels: int = 64) -> tuple[bytes, int]:
         )
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue(), picture.width
+    return buffer.getvalue(), picture.size
 
 
 def _grey_palette(image: np.ndarray, levels: int) -> Image.Image:
@@ -67,33 +76,65 @@ def check_alt(alt: str) -> None:
         raise ValueError(f"alt must say what the picture shows, not {alt!r}")
 
 
-def picture_html(image: Any, alt: str, width: int | None = None, levels: int = 64) -> str:
+def _least_width(figure: Figure, width: float) -> int:
+    """Return the CSS width below which the smallest label of a drawn figure is hard to read."""
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    points = min((t.get_fontsize() for t in texts), default=SMALLEST_LABEL)
+    label = points / 72 / figure.get_figwidth() * width  # CSS pixels of its text at that width
+    return math.ceil(min(width, width * SMALLEST_LABEL / label))
+
+
+def picture_html(
+    image: Any, alt: str, width: int | None = None, levels: int = 64, scale: float = 1
+) -> str:
     """Return an `<img>` element with its picture inside, its `alt` text, and its width on the page.
 
     Args:
         image: as for `png_bytes`.
         alt: what the picture shows, in words.
-        width: in CSS pixels; by default a figure keeps its size and an image is enlarged by the
-            largest whole factor that stays within 480, its pixels kept square.
+        width: in CSS pixels, at most that of the text; by default a figure keeps its size, and an
+            image is as wide as the text, or 480 pixels high, its pixels kept square.
         levels: as for `png_bytes`.
+        scale: as for `png_bytes`.
     """
     check_alt(alt)
-    data, pixels = png_bytes(image, levels)
+    drawn = isinstance(image, Figure)
+    data, (columns, rows) = png_bytes(image, levels, scale if drawn else 1)
     if width is None:
-        enlarge = isinstance(image, np.ndarray)
-        width = pixels * max(1, PICTURE_WIDTH // pixels) if enlarge else pixels
-    kind = "gahb-picture" if isinstance(image, Figure) else "gahb-picture gahb-pixels"
+        width = round(columns / scale) if drawn else round(columns * max(1, MAX_HEIGHT / rows))
+        width = columns if isinstance(image, bytes) else width
+    kind = "gahb-picture" if drawn else "gahb-picture gahb-pixels"
     # the style is repeated inline for JupyterLab, which does not load the book's style sheet
-    style = f"width:{width + 16}px;max-width:100%;padding:8px;background:#fff;border-radius:6px"
-    if not isinstance(image, Figure):
-        style += ";image-rendering:pixelated"
+    style = f"width:{width + 2 * PADDING}px;max-width:100%;padding:{PADDING}px;background:#fff"
+    style += ";height:auto;box-sizing:border-box;border-radius:6px"
+    style += (
+        f";min-width:{_least_width(image, width) + 2 * PADDING}px"
+        if drawn
+        else ";image-rendering:pixelated"
+    )
     source = base64.b64encode(data).decode()
     return (
-        f'<img class="{kind}" alt="{html.escape(alt)}" style="{style}" '
-        f'src="data:image/png;base64,{source}">'
+        f'<img class="{kind}" alt="{html.escape(alt)}" style="{style}" width="{columns}" '
+        f'height="{rows}" decoding="sync" src="data:image/png;base64,{source}">'
     )
 
 
-def show_figure(figure: Any, alt: str, width: int | None = None, levels: int = 64) -> HTML:
-    """Return a static picture for the page, with its `alt` text; as for `picture_html`."""
-    return HTML(picture_html(figure, alt, width, levels))
+def show_figure(
+    figure: Any,
+    alt: str,
+    width: int | None = None,
+    levels: int = 64,
+    caption: str | None = None,
+) -> HTML:
+    """Return a static picture in a `<figure>`, with its `alt` text and its caption.
+
+    Args:
+        figure: as for `png_bytes`.
+        alt: what the picture shows, in words.
+        width: as for `picture_html`.
+        levels: as for `png_bytes`.
+        caption: a sentence below, which may hold $formulas$; in the book, the paragraph that
+            begins with "Figure." and follows becomes part of it.
+    """
+    picture = picture_html(figure, alt, width, levels, scale=2)
+    return HTML(figure_html(f'<div class="gahb-frames">{picture}</div>', caption))

@@ -2,7 +2,7 @@
 
 Run `python book/_static/vendor/fetch.py` to bring the files again (needs npm and the network), or with
 `--check` to compare the files on disk with their recorded sums. The pages themselves never leave
-their own origin: the sliders and the mathematics are served from this folder.
+their own origin: the mathematics is served from this folder.
 """
 
 import argparse
@@ -18,16 +18,13 @@ SUMS = HERE / "SHA256SUMS"
 FONTS = "es5/output/chtml/fonts/woff-v2/"
 # package@version: {path (or folder, with a closing slash) in the package: path here}
 PACKAGES = {
-    "@jupyter-widgets/html-manager@1.0.15": {
-        "dist/embed-amd.js": "widgets/embed-amd.js",
-        "dist/1551f4f60c37af51121f.woff2": "widgets/1551f4f60c37af51121f.woff2",
-        "dist/7a3337626410ca2f4071.woff2": "widgets/7a3337626410ca2f4071.woff2",
-        "dist/d878b0a6a1144760244f.woff2": "widgets/d878b0a6a1144760244f.woff2",
-        "dist/embed.js.LICENSE.txt": "licences/html-manager-bundled.txt",
-    },
-    "requirejs@2.3.7": {"require.js": "widgets/require.js"},
     "mathjax@3.2.2": {
-        "es5/tex-mml-chtml.js": "mathjax/tex-mml-chtml.js",
+        "es5/startup.js": "mathjax/startup.js",
+        "es5/core.js": "mathjax/core.js",
+        "es5/input/tex.js": "mathjax/input/tex.js",
+        "es5/output/chtml.js": "mathjax/output/chtml.js",
+        "es5/output/chtml/fonts/tex.js": "mathjax/output/chtml/fonts/tex.js",
+        "es5/a11y/assistive-mml.js": "mathjax/a11y/assistive-mml.js",
         FONTS: "mathjax/output/chtml/fonts/woff-v2/",
         "LICENSE": "licences/mathjax.txt",
     },
