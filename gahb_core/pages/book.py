@@ -80,7 +80,7 @@ def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, 
     made += [f"Python {python}", *(f"{name} {version(name)}" for name in ("torch", "numpy"))]
     stamp = places.stamp(page.name)
     if stamp.is_file():  # what the figures depend on: notebook, library, networks, lock file
-        made.append(f"inputs `{stamp.read_text(encoding='utf-8')[:12]}`")
+        made.append(f"inputs `{stamp.read_text(encoding='utf-8').split()[1][:12]}`")
     source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made) + ".\n```"
     cell = {"cell_type": "markdown", "id": "how-made", "metadata": {}, "source": source}
     return {**content, "cells": [*content["cells"], cell]}
