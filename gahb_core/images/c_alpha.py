@@ -148,8 +148,10 @@ def make_c_alpha(
     They are made a few at a time, which stay in the processor's cache: memory is that of the
     images returned.
     """
-    x = torch.empty(max(num, 0), 1, size, size)
-    for first in range(0, max(num, 1), BLOCK):  # once at least, for its checks
+    if not isinstance(num, int) or num <= BLOCK:
+        return make_c_alpha_parts(num, alpha, size, seed, start, **options).x
+    x = torch.empty(num, 1, size, size)
+    for first in range(0, num, BLOCK):
         some = min(BLOCK, num - first)
         parts = make_c_alpha_parts(some, alpha, size, seed, start + first, **options)
         x[first : first + some] = parts.x
