@@ -73,6 +73,12 @@ def _make_manager(folder: Path) -> type:
     return PageKernelManager
 
 
+def _number(cells: list, index: int) -> int:
+    """Return the number of a cell in the notebook as it was written."""
+    tags = [cell.metadata.get("tags", []) for cell in cells[: index + 1]]
+    return sum("injected-parameters" not in tag for tag in tags)
+
+
 def make_engine(folder: Path, part: Path, at: list[int]) -> type:
     """Return papermill's engine with that kernel.
 
@@ -81,10 +87,6 @@ def make_engine(folder: Path, part: Path, at: list[int]) -> type:
     """
     import nbformat
     from papermill.engines import NBClientEngine
-
-    def number(cells: list, index: int) -> int:
-        tags = [cell.metadata.get("tags", []) for cell in cells[: index + 1]]
-        return sum("injected-parameters" not in tag for tag in tags)
 
     class PageEngine(NBClientEngine):
         """Runs the cells and says which one runs."""
@@ -95,8 +97,8 @@ def make_engine(folder: Path, part: Path, at: list[int]) -> type:
             started, cells = nb_man.cell_start, nb_man.nb.cells
 
             def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                at[:] = [number(cells, cell_index)]
-                print(f"cell {at[0]}/{number(cells, len(cells) - 1)}", flush=True)
+                at[:] = [_number(cells, cell_index)]
+                print(f"cell {at[0]}/{_number(cells, len(cells) - 1)}", flush=True)
                 started(cell, cell_index, **more)
 
             nb_man.cell_start = cell_start
