@@ -20,9 +20,9 @@ FLAGS = [
     "--disable-sync",
 ]
 OWN_SCHEMES = ("data:", "blob:", "about:")
-# the nearest figure around a slider, and the pictures of it that can be seen
+# the figure of a control, and the pictures of it that can be seen
 VISIBLE_PICTURES = """handle => {
-    const box = handle.closest('.gahb-explore, .cell_output');
+    const box = handle.closest('.gahb-explore');
     const seen = [...box.querySelectorAll('img')].filter(img => img.offsetParent !== null);
     return seen.map(img => img.src).join(' ');
 }"""
@@ -45,7 +45,7 @@ FAINT = """() => {
         return own[3] || !element.parentElement ? own : ground(element.parentElement);
     };
     const words = document.querySelectorAll(
-        '.widget-label, .widget-readout, .gahb-caption, .gahb-note, .cell_output :is(pre, p)');
+        '.gahb-control *, .gahb-caption, .gahb-caption *, .gahb-note, .cell_output :is(pre, p)');
     return [...words].filter(e => e.offsetParent && e.textContent.trim()).map(element => {
         const pair = [rgba(getComputedStyle(element).color), ground(element)].map(luminance);
         const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
@@ -104,37 +104,44 @@ def open_page(browser, origin: str, path: str, theme: str):
         yield page, complaints
 
 
-def slider_handles(page) -> list:
-    """Return the handles of the page's widgets, once these are drawn."""
-    if page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
-        page.wait_for_selector(".jupyter-widgets", state="attached", timeout=20_000)
-        page.wait_for_timeout(300)
-    return [h for h in page.locator("[role=slider]").element_handles() if h.is_visible()]
+def controls(page) -> list:
+    """Return the sliders and the first buttons of groups that the page shows."""
+    found = page.locator(".gahb-control input[type=range], .gahb-choices label:first-child input")
+    return found.element_handles()
 
 
-def drive(page, handle) -> list[str]:
-    """Return what is wrong with one slider: its name, or a picture that an arrow key leaves."""
-    label = handle.get_attribute("aria-label")
-    complaints = [] if label else ["a slider has no aria-label"]
-    handle.scroll_into_view_if_needed()
-    handle.focus()
-    before = handle.evaluate(VISIBLE_PICTURES)
-    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+def drive(page, control) -> list[str]:
+    """Return what is wrong with one control: its name, or a picture that an arrow key leaves."""
+    name = control.evaluate("c => (c.labels[0] ?? c).textContent.trim()")
+    complaints = [] if name else ["a control has no label"]
+    control.scroll_into_view_if_needed()
+    control.evaluate("c => (c.closest('.gahb-choices')?.querySelector(':checked') ?? c).focus()")
+    seen = f"() => ({VISIBLE_PICTURES})(document.activeElement)"
+    before = page.evaluate(seen)
+    at_end = control.evaluate("c => c.type === 'range' && c.value === c.max")
     for key in ("ArrowLeft", "ArrowRight") if at_end else ("ArrowRight", "ArrowLeft"):
         page.keyboard.press(key)
-        page.wait_for_timeout(60)
-        after = handle.evaluate(VISIBLE_PICTURES)
-        if before == after:
-            complaints.append(f"slider {label!r}: {key} leaves the picture as it was")
+        after = page.evaluate(seen)
+        if before == after or len(after.split(" data:")) != 1:
+            complaints.append(f"control {name!r}: {key} leaves the picture as it was")
         before = after
     return complaints
+
+
+def violations(page, axe: str) -> list[str]:
+    """Return what axe-core, given as its source, finds wrong with a page, in words."""
+    page.evaluate(axe)
+    return page.evaluate(
+        """() => axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+        .flatMap(v => v.nodes.map(n => `${v.id} (${v.impact}): ${n.html.slice(0, 160)}`)))"""
+    )
 
 
 def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
     """Return all that is wrong with one page in one theme; an empty list is a good page."""
     with open_page(browser, origin, path, theme) as (page, complaints):
-        for handle in slider_handles(page):
-            complaints += drive(page, handle)
+        for control in controls(page):
+            complaints += drive(page, control)
         complaints += [f"no alt text (see show_figure): {img}" for img in page.evaluate(UNNAMED)]
         complaints += [f"hard to read: {text}" for text in page.evaluate(FAINT)]
         if page.evaluate("document.documentElement.dataset.theme ?? null") not in (None, theme):

@@ -2,19 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from browser import FLAGS, complaints_of, find_chromium, open_page, serve, slider_handles
+from browser import FLAGS, complaints_of, controls, find_chromium, open_page, serve, violations
 
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 MAX_PAGE_BYTES = 3_000_000
-GENERATED = ("index", "genindex", "search")
+MAX_SCRIPT_BYTES = 1_500_000
+MAX_WAIT = 1.0  # seconds from disk to a picture that has moved
+AXE = "axe-core@4.14.1"
+GENERATED = ("index", "genindex", "search", "404")
 
 
 def files_of(part):
@@ -43,10 +48,11 @@ seen = list(progress(sigmas, label="levels"))""",
     fig, ax = plt.subplots(figsize=(4, 2.5))
     plot_psnr([0, 10, 20], {"demo": [sigma * 10, 15, 20 * power]}, ax)
     return fig
-explore_flipbook({s: {p: draw(s, p) for p in (1, 2)} for s in sigmas},
-    [("σ", sigmas), ("power", [1, 2])], alt="a curve", initial=[0.1, 2])""",
+explore_flipbook([[draw(s, p) for p in (1, 2)] for s in sigmas],
+    [("σ", sigmas), ("power", ["one", "two"])], alt="a curve", initial=[0.1, "two"])""",
     """explore_live(draw, {"sigma": ("σ", sigmas), "power": ("power", [1, 2])}, alt="a curve")""",
     """show_figure(draw(0.1, 1), alt="a static curve")""",
+    "**Figure.** One curve, of $x^2$.",
 ]
 
 
@@ -78,7 +84,8 @@ def run(*command, cwd, **more_env):
 
 def execute_demo(source: Path, target: Path):
     cells = [nbformat.v4.new_markdown_cell("# Demo\n\nMathematics: $\\sigma^2$.")]
-    cells += [nbformat.v4.new_code_cell(cell) for cell in DEMO_CELLS]
+    cells += [nbformat.v4.new_code_cell(cell) for cell in DEMO_CELLS[:-1]]
+    cells += [nbformat.v4.new_markdown_cell(DEMO_CELLS[-1])]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), source)
     papermill = (sys.executable, "-m", "papermill", "--no-progress-bar")
@@ -91,8 +98,11 @@ def demo_html(tmp_path_factory):
     top = tmp_path_factory.mktemp("demo")
     (top / "book").mkdir()
     (top / "book" / "_static").symlink_to(TOP / "book" / "_static")
+    (top / "book" / "_templates").symlink_to(TOP / "book" / "_templates")
     (top / "book" / "references.bib").symlink_to(TOP / "book" / "references.bib")
-    (top / "_config.yml").write_text((TOP / "_config.yml").read_text())
+    config = yaml.safe_load((TOP / "_config.yml").read_text())
+    config["html"]["baseurl"] = "https://book.example/"
+    (top / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
     (top / "_toc.yml").write_text("format: jb-book\nroot: book/demo\n")
     execute_demo(top / "source.ipynb", top / "book" / "demo.ipynb")
     (top / "source.ipynb").unlink()
@@ -100,40 +110,207 @@ def demo_html(tmp_path_factory):
     return top / "_build" / "html"
 
 
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The source of axe-core, which looks for what shuts readers out; for these tests only."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    done = npm and subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=False)
+    if not done or done.returncode:
+        pytest.skip(f"{AXE} cannot be had here: no npm, or no registry")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+DEMO = "book/demo.html"
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_demo_page_works_without_kernel_over_http(browser, demo_html, theme):
     with serve(demo_html) as origin:
-        assert complaints_of(browser, origin, "book/demo.html", theme) == []
+        assert complaints_of(browser, origin, DEMO, theme) == []
 
 
 @pytest.mark.browser
 def test_demo_page_works_from_a_file(browser, demo_html):
-    assert complaints_of(browser, demo_html.as_uri() + "/", "book/demo.html", "light") == []
+    assert complaints_of(browser, demo_html.as_uri() + "/", DEMO, "light") == []
+
+
+@pytest.fixture
+def demo(browser, demo_html):
+    """The demo page, opened over http by a reader who wants no motion."""
+    with serve(demo_html) as origin, open_page(browser, origin, DEMO, "light") as (page, wrong):
+        yield page
+        assert wrong == []
 
 
 @pytest.mark.browser
-def test_demo_page_shows_its_three_sliders_and_says_what_needs_a_kernel(browser, demo_html):
-    with (
-        serve(demo_html) as origin,
-        open_page(browser, origin, "book/demo.html", "light") as opened,
-    ):
-        page, _ = opened
-        names = [handle.get_attribute("aria-label") for handle in slider_handles(page)]
-        assert names == ["σ", "σ", "power"]
-        assert page.get_by_text("needs a running kernel").is_visible()
-        assert page.locator(".gahb-caption mjx-container").count() == 1
-        assert page.get_by_text("levels: 4 done").count() == 0  # of a notebook, not of a page
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_on_the_demo_page(browser, demo_html, axe, theme, width):
+    address = demo_html.as_uri() + "/"
+    with open_page(browser, address, DEMO, theme) as (page, _):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert violations(page, axe) == []
 
 
 @pytest.mark.browser
-def test_play_button_turns_the_pages(browser, demo_html):
-    with serve(demo_html) as origin, open_page(browser, origin, "book/demo.html", "dark") as opened:
-        page, complaints = opened
-        handle = slider_handles(page)[0]
-        page.locator(".widget-play button, .jupyter-widget-play button").first.click()
-        page.wait_for_function("h => h.getAttribute('aria-valuenow') === '3.0'", arg=handle)
-        assert complaints == []
+def test_demo_page_names_its_controls_and_says_what_needs_a_kernel(demo):
+    names = [
+        c.evaluate("c => c.closest('.gahb-control').firstChild.textContent") for c in controls(demo)
+    ]
+    assert names == ["σ", "σ", "power"]
+    assert demo.get_by_role("radiogroup", name="power").get_by_role("radio").count() == 2
+    assert demo.get_by_role("slider", name="σ").first.get_attribute("aria-valuetext") == "0.05"
+    assert demo.get_by_text("needs a running kernel").is_visible()
+    assert demo.get_by_text("levels: 4 done").count() == 0  # of a notebook, not of a page
+    assert demo.locator("input:not([type=range], [type=radio], [type=search])").count() == 0
+
+
+@pytest.mark.browser
+def test_figures_are_numbered_and_have_their_captions(demo):
+    captions = demo.locator("figure > figcaption").all_inner_texts()
+    assert [text.split(".")[0] for text in captions] == [f"Figure {i}" for i in (1, 2, 3, 4)]
+    assert captions[3].startswith("Figure 4. One curve, of")
+    assert demo.locator("figcaption mjx-container").count() == 2
+    assert demo.get_by_text("Figure.").count() == 0
+
+
+@pytest.mark.browser
+def test_every_combination_of_controls_shows_its_own_picture(demo):
+    figure = demo.locator(".gahb-explore").nth(1)
+    slider = figure.locator("input[type=range]")
+    assert figure.locator("img:visible").get_attribute("alt") == "a curve; σ = 0.1, power = two"
+    seen = []
+    for value in range(4):
+        slider.fill(str(value))
+        for power in ("one", "two"):
+            figure.get_by_text(power, exact=True).click()
+            seen.append(figure.locator("img:visible").get_attribute("alt"))
+    wanted = [(s, p) for s in (0.05, 0.1, 0.2, 0.4) for p in ("one", "two")]
+    assert seen == [f"a curve; σ = {s}, power = {p}" for s, p in wanted]
+    assert figure.locator(".gahb-value").inner_text() == "0.4"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_play_button_turns_the_pages_or_steps(browser, demo_html, motion):
+    with browser.new_context(reduced_motion=motion) as context:
+        page = context.new_page()
+        page.goto(f"{demo_html.as_uri()}/{DEMO}")
+        slider = page.locator("input[type=range]").first
+        if motion == "reduce":
+            button = page.get_by_role("button", name="Next σ")
+            button.click()
+            page.wait_for_timeout(1000)
+            assert slider.input_value() == "1"
+            return
+        page.get_by_role("button", name="Play σ").click()
+        assert page.get_by_role("button", name="Pause σ").is_visible()
+        page.wait_for_function("() => document.querySelector('input[type=range]').value === '3'")
+        assert page.get_by_role("button", name="Play σ").is_visible()  # it stops at the end
+        assert page.locator(".gahb-explore img:visible").first.get_attribute("alt").endswith("0.4")
+
+
+@pytest.mark.browser
+def test_page_without_a_script_shows_each_first_picture(browser, demo_html):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{demo_html.as_uri()}/{DEMO}")
+        assert page.locator("figure img:visible").count() == 4
+        assert page.locator(".gahb-controls:visible").count() == 0
+
+
+@pytest.mark.browser
+def test_figures_can_be_read_and_moved_on_a_phone(browser, demo_html):
+    with browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True) as context:
+        page = context.new_page()
+        page.goto(f"{demo_html.as_uri()}/{DEMO}", wait_until="load")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        slider = page.locator("input[type=range]").first
+        box = slider.bounding_box()
+        page.touchscreen.tap(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2)
+        assert slider.input_value() == "3"
+        assert box["height"] >= 24
+        for frames in page.locator(".gahb-frames").all():
+            scrolls = frames.evaluate("f => f.scrollWidth > f.clientWidth + 1")
+            assert frames.get_attribute("tabindex") == ("0" if scrolls else None)
+
+
+def seconds_to_first_move(page, address: str) -> float:
+    """Return how long after the start a key on the page's first control changes its picture."""
+    page.add_init_script(
+        """new MutationObserver(() => {
+            const input = document.querySelector('.gahb-explore figcaption') &&
+                document.querySelector('.gahb-control input[type=range]');
+            if (!input || window.moved) return;
+            const shown = () => [...input.closest('.gahb-explore').querySelectorAll('img')]
+                .findIndex(img => !img.hidden);
+            const before = shown();
+            input.value = input.value === input.max ? 0 : Number(input.value) + 1;
+            input.dispatchEvent(new Event('input', {bubbles: true}));
+            if (shown() !== before) window.moved = performance.now() / 1000;
+        }).observe(document, {childList: true, subtree: true});"""
+    )
+    page.goto(address)
+    return page.evaluate("window.moved")
+
+
+@pytest.mark.browser
+def test_first_control_is_usable_at_once_from_disk(browser, built_book):
+    late = {}
+    for path in PAGES:
+        if 'class="gahb-control"' not in (built_book / path).read_text():
+            continue
+        with browser.new_context() as context:
+            late[path] = seconds_to_first_move(context.new_page(), f"{built_book.as_uri()}/{path}")
+    assert {path: s for path, s in late.items() if not s or s > MAX_WAIT} == {}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", PAGES)
+def test_scripts_of_a_page_are_light(browser, book_origin, path):
+    sizes = []
+    with browser.new_context() as context:
+        page = context.new_page()
+
+        def on_response(response) -> None:
+            if response.request.resource_type == "script":
+                sizes.append(len(response.body()))
+
+        page.on("response", on_response)
+        page.goto(book_origin + path, wait_until="networkidle")
+    assert 0 < sum(sizes) <= MAX_SCRIPT_BYTES
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("where", ["file", "http"])
+def test_search_finds_a_page(browser, demo_html, where):
+    with serve(demo_html) as origin:
+        start = demo_html.as_uri() + "/" if where == "file" else origin
+        with open_page(browser, start, "search.html?q=mathematics", "light") as (page, wrong):
+            page.wait_for_selector("#search-results li a")
+            assert "demo.html" in page.locator("#search-results li a").first.get_attribute("href")
+            assert wrong == []
+
+
+def test_a_book_with_an_address_has_a_map_previews_and_a_page_for_wrong_ones(demo_html):
+    assert (
+        "<loc>https://book.example/book/demo.html</loc>" in (demo_html / "sitemap.xml").read_text()
+    )
+    page = (demo_html / DEMO).read_text()
+    assert '<meta property="og:url" content="https://book.example/book/demo.html">' in page
+    assert '<meta name="description" content="Mathematics' in page
+    wrong = (demo_html / "404.html").read_text()
+    assert '<base href="https://book.example/">' in wrong
+    assert "No such page" in wrong
+
+
+def test_the_executed_notebook_can_be_downloaded(demo_html):
+    assert 'href="../_sources/book/demo.ipynb"' in (demo_html / DEMO).read_text()
+    cells = nbformat.read(demo_html / "_sources/book/demo.ipynb", as_version=4).cells
+    assert any(cell.get("outputs") for cell in cells)
 
 
 @pytest.mark.browser
@@ -141,6 +318,14 @@ def test_play_button_turns_the_pages(browser, demo_html):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_built_page_works_without_kernel_over_http(browser, book_origin, path, theme):
     assert complaints_of(browser, book_origin, path, theme) == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_a_built_page(browser, book_origin, axe, path, theme):
+    with open_page(browser, book_origin, path, theme) as (page, _):
+        assert violations(page, axe) == []
 
 
 def weights_of(html: Path) -> dict[str, int]:

@@ -69,21 +69,21 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// Tables scroll by themselves, and what scrolls can be reached with Tab, and only that.
+// What scrolls can be reached with Tab, and only that.
 function reach() {
-  const wide = "div.math, .gahb-frames, .gahb-wide, .bd-article pre";
-  document.querySelectorAll(wide).forEach((box) => {
-    if (box.scrollWidth > box.clientWidth + 1) {
-      box.tabIndex = 0;
-      if (box.tagName !== "PRE") box.setAttribute("role", "group");
-      box.setAttribute("aria-label", box.matches(".math") ? "formula" : box.matches("pre") ? "code" : "wide content");
-    } else {
-      box.removeAttribute("tabindex");
+  document.querySelectorAll("div.math, .gahb-frames, .gahb-wide").forEach((box) => {
+    const scrolls = box.scrollWidth > box.clientWidth + 1;
+    const name = box.matches(".math") ? "formula" : box.matches(".gahb-frames") ? "figure" : "table";
+    const said = { tabindex: "0", role: "group", "aria-label": name };
+    for (const [key, value] of Object.entries(said)) {
+      if (scrolls) box.setAttribute(key, value);
+      else box.removeAttribute(key);
     }
   });
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  // tables scroll by themselves
   document.querySelectorAll(".bd-article table").forEach((table) => {
     if (table.closest(".gahb-wide, .pst-scrollable-table-container")) return;
     const box = document.createElement("div");
@@ -91,14 +91,17 @@ document.addEventListener("DOMContentLoaded", () => {
     table.replaceWith(box);
     box.append(table);
   });
+  // the theme's sidebar is a part of the page, and its search button is called by what it shows
+  const sidebar = document.getElementById("pst-primary-sidebar");
+  sidebar?.setAttribute("role", "complementary");
+  sidebar?.setAttribute("aria-label", "Book");
+  document.querySelectorAll(".search-button-field").forEach((b) => b.removeAttribute("aria-label"));
+  // from a file, the search shows its results without extracts: a page may not read the others
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  reach();
 });
 window.addEventListener("load", () => {
   reach();
   window.MathJax?.startup?.promise?.then(reach);
-  window.addEventListener("resize", reach);
 });
-
-// From a file, the search shows its results without extracts: a page may not read the others.
-document.addEventListener("DOMContentLoaded", () => {
-  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-});
+window.addEventListener("resize", reach);

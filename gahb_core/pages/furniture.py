@@ -5,6 +5,7 @@ The map and the previews need the address that the book is published at, `html: 
 """
 
 import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,21 @@ PREVIEW = "_static/readme.png"
 NOT_FOUND = """<h1>No such page</h1>
 <p>The book has no page at this address. Begin at its <a href="index.html">first page</a>, or
 <a href="search.html">search</a> it.</p>"""
+
+# what the builder writes, and what a screen reader is served better by
+MENDED = {
+    '<summary aria-label="Toggle hidden content">': "<summary>",  # its text says more
+    ' role="doc-biblioentry"': "",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
+
+
+def mend(body: str) -> str:
+    """Return the HTML of a page with the replacements of MENDED, empty heads of tables first."""
+    body = re.sub(r'<th class="head">\s*(<p>\s*</p>)?\s*</th>', "<td></td>", body)
+    for written, better in MENDED.items():
+        body = body.replace(written, better)
+    return body
 
 
 def base_address(app: Sphinx) -> str:
@@ -57,6 +73,11 @@ def _add_meta(
     context["metatags"] = context.get("metatags", "") + "\n".join(rows)
 
 
+def _mend_body(app: Sphinx, pagename: str, template: str, context: dict[str, Any], _: Any) -> None:
+    if "body" in context:
+        context["body"] = mend(context["body"])
+
+
 def _add_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "404", {"title": "No such page", "body": NOT_FOUND}, "page.html"
 
@@ -77,6 +98,7 @@ def _write_map(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is done at each page, and at the end."""
     app.connect("html-page-context", _add_meta)
+    app.connect("html-page-context", _mend_body)
     app.connect("html-collect-pages", _add_pages)
     app.connect("build-finished", _write_map)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """A Sphinx extension: figures are numbered, and take the paragraph "Figure. ..." as their caption.
 
-`show_figure` and `explore_flipbook` leave `<figure>` elements in the outputs of cells. What a
-figure shows is often written in the Markdown cell after it, where its formulas and references are
-those of the page; here the paragraph moves into the figure's `<figcaption>`.
+`show_figure` and `explore_flipbook` leave `<figure>` elements in the outputs of cells, pyplot
+leaves images. What a figure shows is often written in the Markdown cell after it, where its
+formulas and references are those of the page; here the paragraph moves into its `<figcaption>`.
 """
 
 from typing import Any
@@ -11,78 +11,86 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-OPENING, CLOSING = "<figcaption ", "</figcaption>"
+OPENING, CLOSING = "<figcaption", "</figcaption>"
+BEFORE = '<figure class="gahb-figure"><div class="gahb-frames">'
+AFTER = '</div><figcaption class="gahb-caption"></figcaption></figure>'
 
 
-def _own_figures(node: nodes.Node) -> list[nodes.raw]:
-    """Return the outputs within `node` that are figures."""
-    return [raw for raw in node.findall(nodes.raw) if 'class="gahb-figure' in raw.astext()]
+def _is_figure(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.raw):
+        return 'class="gahb-figure' in node.astext()
+    return isinstance(node, nodes.image) and "cell" in _part_of_page(node)["classes"]
 
 
-def _caption_after(cell: nodes.Node) -> nodes.paragraph | None:
-    """Return the paragraph "**Figure.** ..." that directly follows `cell`, or None."""
-    after = cell.next_node(descend=False, siblings=True)
-    if isinstance(after, nodes.paragraph) and isinstance(after[0], nodes.strong):
-        return after if after[0].astext().startswith("Figure") else None
-    return None
-
-
-def _outermost(raw: nodes.raw) -> nodes.Node:
-    """Return the cell that an output belongs to: its ancestor among the parts of a section."""
-    node: nodes.Node = raw
+def _part_of_page(node: nodes.Node) -> nodes.Element:
+    """Return the cell or paragraph that `node` is in: its ancestor among a section's parts."""
     while not isinstance(node.parent, nodes.section | nodes.document):
         node = node.parent
     return node
 
 
+def _bold_word(paragraph: nodes.Node | None) -> nodes.strong | None:
+    """Return the "**Figure.**" that a paragraph begins with, or None."""
+    if not isinstance(paragraph, nodes.paragraph):
+        return None
+    first = next((child for child in paragraph if child.astext().strip()), None)
+    bold = isinstance(first, nodes.strong) and first.astext().startswith("Figure")
+    return first if bold else None
+
+
 def _add_number(html: str, label: str) -> str:
-    """Return the figure's HTML with its label at the head of its caption."""
+    """Return the HTML of a figure with its label at the head of its caption."""
     start = html.index(">", html.index(OPENING)) + 1
-    bold = f'<span class="gahb-number">{label}</span> '
-    inside = html[start:].startswith("<p>")
-    if inside:
-        return html[:start] + "<p>" + bold + html[start + 3 :]
+    bold = f'<span class="gahb-number">{label}</span>'
+    if html[start:].startswith("<p>"):
+        return f"{html[:start]}<p>{bold} {html[start + 3 :]}"
     return f"{html[:start]}<p>{bold}</p>{html[start:]}"
 
 
-def _move_caption(raw: nodes.raw, caption: nodes.paragraph, label: str) -> None:
-    """Put the paragraph into the figcaption of the figure, its bold word replaced by `label`."""
-    html = raw.astext()
-    if html.rindex(CLOSING) == html.index(">", html.index(OPENING)) + 1:  # no caption of its own
-        caption[0].replace_self(nodes.strong("", label, classes=["gahb-number"]))
-    else:
+def _finish(figure: nodes.Node, label: str, word: nodes.strong | None) -> None:
+    """Put `label` before the figure's caption, and the paragraph of the bold word into it."""
+    image = isinstance(figure, nodes.image)
+    html = AFTER if image else figure.astext()
+    end = html.rindex(CLOSING)
+    if word is None:
         html = _add_number(html, label)
-        caption.remove(caption[0])
-    head, tail = html[: html.rindex(CLOSING)], html[html.rindex(CLOSING) :]
-    caption.parent.remove(caption)
-    parts = [nodes.raw("", head, format="html"), caption, nodes.raw("", tail, format="html")]
-    raw.replace_self(parts)
+        end, moved = html.rindex(CLOSING), []
+    else:
+        paragraph = word.parent
+        paragraph.parent.remove(paragraph)
+        if html[:end].endswith(">") and not html[:end].endswith("</p>"):  # no caption yet
+            word.replace_self(nodes.strong("", label, classes=["gahb-number"]))
+        else:
+            html = _add_number(html, label)
+            end = html.rindex(CLOSING)
+            paragraph.remove(word)
+        moved = [paragraph]
+    head, tail = (nodes.raw("", text, format="html") for text in (html[:end], html[end:]))
+    before = [nodes.raw("", BEFORE, format="html"), figure.deepcopy()] if image else []
+    figure.replace_self([*before, head, *moved, tail])
 
 
 class NumberFigures(SphinxPostTransform):
-    """Numbers the figures of a page from 1, once the HTML of each output has been chosen."""
+    """Numbers the figures of a page from 1, once the form of each output has been chosen."""
 
     default_priority = 6
     formats = ("html",)
 
     def run(self, **kwargs: Any) -> None:
         """Change the page's tree."""
-        before: list[str] = []  # the numbers of the figures since the last caption
-        for number, raw in enumerate(_own_figures(self.document), 1):
-            cell = _outermost(raw)
-            caption = _caption_after(cell) if raw is _own_figures(cell)[-1] else None
-            before.append(str(number))
-            if caption is None:
-                raw.replace_self(
-                    nodes.raw("", _add_number(raw.astext(), f"Figure {number}."), format="html")
-                )
-                continue
-            words = caption[0].astext()
-            plural = words.startswith("Figures")
-            numbers = " and ".join(before[-2:]) if plural else str(number)
-            label = words.replace("Figures" if plural else "Figure", "", 1)
-            _move_caption(raw, caption, f"{'Figures' if plural else 'Figure'} {numbers}{label}")
-            before = []
+        figures = [node for node in self.document.findall() if _is_figure(node)]
+        cells = [_part_of_page(figure) for figure in figures]
+        without = 0  # figures since the last caption: "Figures." speaks for two at most
+        for i, (figure, cell) in enumerate(zip(figures, cells, strict=True)):
+            last = cell not in cells[i + 1 :]
+            word = _bold_word(cell.next_node(descend=False, siblings=True)) if last else None
+            label = f"Figure {i + 1}."
+            if word is not None:
+                label = word.astext().replace("Figure", f"Figure {i + 1}", 1)
+                if word.astext().startswith("Figures") and without:
+                    label = word.astext().replace("Figures", f"Figures {i} and {i + 1}", 1)
+            _finish(figure, label, word)
+            without = 0 if word is not None else without + 1
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
