@@ -281,10 +281,13 @@ def sample_constrained(
         measured: x^c, one row an image.
         shape: of one image.
         mean: of the pixels where nothing was measured.
-        sigma_m: deviation of the noise in `measured`, which is then met only down to it.
+        sigma_m: deviation of the noise in `measured`, which is then met only down to it. σ then
+            follows its law (schedule=True) unless told otherwise: the residual, which holds the
+            pull of the measurements too, is no estimate of the level.
         **options: of `sample` (seed, start, sigma_0, schedule, h, ramp, beta, sigma_end, …).
     """
     grey = measured.new_full((len(measured), *shape), mean)
     centre = measurement.impose(grey, measured)
     limited = constrain(denoiser, measurement, sigma_m)
+    options = {"schedule": sigma_m > 0} | options
     return sample(limited, len(measured), shape, mean=centre, given=measured, **options)
