@@ -220,14 +220,15 @@ def constrain(
     ends follow p(x | x^c) only as β → 0: at each level the unmeasured part settles given *noisy*
     measurements, and where β is large it has no time to follow as they become clean.
 
-    Noisy measurements x^c = Mᵀx + σ_m n are imposed down to σ = σ_m/√2; below,
+    Noisy measurements x^c = Mᵀx + σ_m n are imposed down to σ = σ_m; below,
 
         f_c(y) = f(y) + M (x^c − Mᵀy) σ² / (σ_m² − σ²).
 
     That is y + σ² ∇log p(y | x^c), exactly, for σ < σ_m: let the noise of y be a part of the noise
     of x^c; then x^c = Mᵀy + √(σ_m² − σ²) n', n' independent of y. (Kawar, Vaksman & Elad, SNIPS,
     NeurIPS 2021.) So the directions are exact in the end, and, as β → 0, the ends follow
-    p(x | x^c) and do not meet x^c. What comes before σ_m/√2 is not exact: a small β forgets it.
+    p(x | x^c) and do not meet x^c. What comes before is not exact: a small β forgets it. Nor is the
+    factor from σ_m down to σ_m/√2, where it would exceed 1 and is held there.
 
     Args:
         denoiser: f(y, sigma=None) → x̂; blind, σ is its residual's.
@@ -251,10 +252,10 @@ def constrain(
             else torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
         )
         level = level.reshape(-1, *[1] * (y.ndim - 1))
-        # where it is imposed the share is not used, and must not be infinite
+        # at most 1: a larger share oversteps
         share = level**2 / (sigma_m**2 - level**2).clamp(min=sigma_m**2 / 2)
         pulled = x_hat + share * measurement.synthesize(measured - measurement.analyze(y))
-        return torch.where(level < sigma_m / 2**0.5, pulled, imposed)
+        return torch.where(level < sigma_m, pulled, imposed)
 
     return constrained
 
@@ -280,10 +281,13 @@ def sample_constrained(
         measured: x^c, one row an image.
         shape: of one image.
         mean: of the pixels where nothing was measured.
-        sigma_m: deviation of the noise in `measured`, which is then met only down to it.
+        sigma_m: deviation of the noise in `measured`, which is then met only down to it. σ then
+            follows its law (schedule=True) unless told otherwise: the residual, which holds the
+            pull of the measurements too, is no estimate of the level.
         **options: of `sample` (seed, start, sigma_0, schedule, h, ramp, beta, sigma_end, …).
     """
     grey = measured.new_full((len(measured), *shape), mean)
     centre = measurement.impose(grey, measured)
     limited = constrain(denoiser, measurement, sigma_m)
+    options = {"schedule": sigma_m > 0} | options
     return sample(limited, len(measured), shape, mean=centre, given=measured, **options)
