@@ -113,8 +113,8 @@ def nearest(
 ) -> Nearest:
     """Return the most similar of `references` (N, ...) for each of `queries` (B, ...).
 
-    The references are read `block` at a time, so that memory does not grow with N. Of equal
-    ones the first counts.
+    The references are read `block` at a time, and the queries 4 `block` (their shifts counted), so
+    that memory grows with neither. Of equal ones the first counts.
 
     Args:
         queries: B images.
@@ -140,6 +140,11 @@ def nearest(
         )
     if max_shift:
         check_images(queries, "queries")
+    moves, room = (2 * max_shift + 1) ** 2, 4 * block
+    if len(queries) * moves > room and len(queries) > 1:  # products (room, block) are kept at most
+        parts = queries.split(max(1, room // moves))
+        found = [nearest(part, references, measure, block, max_shift) for part in parts]
+        return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
     unit = _unit(queries, measure == "correlation")
     if max_shift:
         unit = _shift_all(unit.reshape(queries.shape), max_shift).flatten(1)
@@ -151,9 +156,9 @@ def nearest(
         found.append((similarity, index + start))
     similarity, which = torch.stack([s for s, _ in found]).max(0)
     index = torch.stack([i for _, i in found]).gather(0, which[None])[0]
-    moves = ((2 * max_shift + 1) ** 2, len(queries))
-    similarity, shift = similarity.reshape(moves).max(0)
-    return Nearest(index.reshape(moves).gather(0, shift[None])[0], similarity)
+    shape = (moves, len(queries))
+    similarity, shift = similarity.reshape(shape).max(0)
+    return Nearest(index.reshape(shape).gather(0, shift[None])[0], similarity)
 
 
 def _shift_all(x: Tensor, most: int) -> Tensor:
