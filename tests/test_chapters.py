@@ -133,6 +133,8 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("12_local_theories", "theory.r.els.fashion_16", 0.85, 0.97),
     ("12_local_theories", "theory.r.ls.fashion_16", 0.85, 0.97),
     ("12_local_theories", "theory.r.ideal.fashion_16", 0.72, 0.87),
+    ("12_local_theories", "theory.r.els.faces_16", 0.8, 0.96),
+    ("12_local_theories", "theory.r.ideal.faces_16", 0.55, 0.8),
     ("12_local_theories", "theory.local_beats_ideal.fashion_16", 0.85, 1),
     ("12_local_theories", "theory.basis_overlap.els.fashion_16", 0.35, 0.55),
     ("12_local_theories", "theory.basis_overlap.other_network.fashion_16", 0.65, 0.85),
