@@ -24,8 +24,8 @@ from torch import Tensor
 
 from gahb_core import denoisers, jacobian, metrics, noise, sampling
 from gahb_core.checkpoints import find_status, load_denoiser
+from gahb_core.files import write_safely
 from gahb_core.images import MissingData, load_images
-from gahb_core.training import write_safely
 
 OUT = Path(__file__).parents[2] / "book" / "measured" / "local_theories.json"
 STEPS, SIGMA_END = 20, 0.01
