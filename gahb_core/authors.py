@@ -190,11 +190,6 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     state = {k.removeprefix("module."): v for k, v in state.items()}
     of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
     state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
-    for key, value in state.items():
-        if key.endswith(".weight") and value.ndim != 4:
-            raise ValueError(
-                f"{origin}: {key} must be of shape (out, in, k, k), not {tuple(value.shape)}"
-            )
     if "conv_layers.0.weight" in state:
         net = _shape_bfcnn(state, origin, first_relu=of_2021)
     elif "encoder.0.0.weight" in state:
@@ -238,6 +233,10 @@ def _find_shapes(state: dict[str, Tensor], keys: list[str], origin: object) -> l
     missing = [key for key in keys if key not in state]
     if missing:
         raise ValueError(f"{origin}: keys missing {missing[:5]}")
+    for key in keys:
+        if state[key].ndim != 4:
+            shape = tuple(state[key].shape)
+            raise ValueError(f"{origin}: {key} must be of shape (out, in, k, k), not {shape}")
     return [state[key].shape for key in keys]
 
 

@@ -7,7 +7,6 @@ Xiao 2015 (LSUN). Neither is redistributed here.
 import hashlib
 import http.client
 import io
-import os
 import shutil
 import urllib.request
 import zipfile
@@ -17,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from gahb_core.files import writing
 from gahb_core.images.files import MissingData, data_folder
 
 # the data set's own place (Align&Cropped Images), the MD5 sum that it is known by, and its pictures
@@ -49,22 +49,16 @@ class Pictures(Sequence):
 def _download_celeba(path: Path) -> None:
     """Bring the archive, by parts to the disk, whole and right or not at all."""
     by_hand = f"bring img_align_celeba.zip of the data set's page by hand to {path}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with urllib.request.urlopen(CELEBA, timeout=60) as answer, part.open("wb") as file:
-            shutil.copyfileobj(answer, file)
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != CELEBA_MD5:
-            raise ValueError(
-                f"its MD5 sum is {found}, not {CELEBA_MD5}: cut, or too much in demand"
-            )
-        part.replace(path)
+        with writing(path) as part:
+            with urllib.request.urlopen(CELEBA, timeout=60) as answer, part.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+            with part.open("rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+            if found != CELEBA_MD5:
+                raise ValueError(f"its MD5 sum is {found}, not {CELEBA_MD5}: cut, or in demand")
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise MissingData(f"CelebA could not be downloaded ({error}): {by_hand}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _open_celeba(root: Path) -> Pictures:
