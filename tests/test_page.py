@@ -186,7 +186,7 @@ def test_every_combination_of_controls_shows_its_own_picture(demo):
     for value in range(4):
         slider.fill(str(value))
         for power in ("one", "two"):
-            figure.get_by_text(power, exact=True).click()
+            figure.get_by_label(power, exact=True).check()
             seen.append(figure.locator("img:visible").get_attribute("alt"))
     wanted = [(s, p) for s in (0.05, 0.1, 0.2, 0.4) for p in ("one", "two")]
     assert seen == [f"a curve; σ = {s}, power = {p}" for s, p in wanted]

@@ -67,7 +67,8 @@ def _finish(figure: nodes.Node, label: str, word: nodes.strong | None) -> None:
         moved = [paragraph]
     head, tail = (nodes.raw("", text, format="html") for text in (html[:end], html[end:]))
     before = [nodes.raw("", BEFORE, format="html"), figure.deepcopy()] if image else []
-    figure.replace_self([*before, head, *moved, tail])
+    # in a box of its own, which takes the classes of the output
+    figure.replace_self(nodes.container("", *before, head, *moved, tail))
 
 
 class NumberFigures(SphinxPostTransform):
