@@ -79,7 +79,7 @@ def _conv_block(
             break
         if norm_first or i > 0:
             layers.append(BiasFreeNorm(b))
-        layers.append(nn.ReLU())
+        layers.append(nn.ReLU(inplace=True))
     return nn.ModuleList(layers)
 
 
@@ -88,15 +88,21 @@ def _fold_weight(conv: nn.Conv2d, norm: BiasFreeNorm) -> Tensor:
 
 
 def _conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """Return norm(conv(x)); a norm at rest scales the weights, which are far fewer than pixels."""
-    if isinstance(norm, BiasFreeNorm) and not norm.training:
+    """Return norm(conv(x)); a norm at rest scales whichever is fewer, the weights or the pixels."""
+    few = conv.weight[0].numel() < x.numel() // x.shape[1]  # a channel's weights, and its pixels
+    if isinstance(norm, BiasFreeNorm) and not norm.training and few:
         return nn.functional.conv2d(x, _fold_weight(conv, norm), padding=conv.padding)
     return norm(conv(x))
 
 
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
+    """Return the layers of a `_conv_block` after each other; its ReLUs overwrite what they take."""
+    left = list(layers)
+    while left:
+        conv = left.pop(0)
+        norm = left.pop(0) if left and not isinstance(left[0], nn.ReLU) else nn.Identity()
+        x = _conv_norm(conv, norm, x)
+        x = left.pop(0)(x) if left else x
     return x
 
 

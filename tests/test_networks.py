@@ -213,3 +213,26 @@ def test_norm_by_hand_has_the_gradient_of_its_formula():
     for a, b in zip(ours, wanted, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.autograd.gradcheck(norm, x)
+
+
+@pytest.mark.parametrize("size", [4, 32])  # few pixels: the norm scales them; many: the weights
+def test_norms_at_rest_give_the_gradients_of_norms_after_convolutions(size):
+    net = _trained_looking(NETS["unet"])
+    y = torch.randn(2, 1, size, size, dtype=torch.float64)
+    net(y).square().sum().backward()
+    found = [p.grad for p in net.parameters()]
+    plain = deepcopy(net)
+    plain.zero_grad()
+    skips, h = [], y
+    for block in (*plain.encoder, plain.mid_block):
+        for layer in block:
+            h = torch.relu(h) if isinstance(layer, nn.ReLU) else layer(h)
+        skips.append(h)
+        h = nn.functional.avg_pool2d(h, 2) if block is not plain.mid_block else h
+    for b in (1, 0):
+        h = torch.cat([plain.upsample[b](h), skips[b]], 1)
+        for layer in plain.decoder[b]:
+            h = torch.relu(h) if isinstance(layer, nn.ReLU) else layer(h)
+    h.square().sum().backward()
+    for a, p in zip(found, plain.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad, rtol=1e-9, atol=1e-9)

@@ -22,11 +22,13 @@ from gahb_core.recipes import (
     to_json,
 )
 from gahb_core.training import (
+    GramMuon,
     batch_indices,
     estimate_norms,
     learning_rate,
     make_batch,
     make_optimizer,
+    orthogonalize,
     train,
 )
 
@@ -193,6 +195,39 @@ def test_muon_moves_a_convolution_along_an_orthogonal_matrix(layout):
     size = step.square().mean().sqrt() / 0.01
     assert 0.1 < float(size) < 0.3  # 0.2 times the rate, as Adam's
     assert torch.equal(net.mid_block[1].gammas, gammas)  # had no gradient
+
+
+@pytest.mark.parametrize(
+    ("shape", "decades", "bound"),
+    [((16, 144), 2, 2e-4), ((144, 32), 2, 2e-4), ((64, 576), 4, 2e-3), ((128, 576), 4, 0.08)],
+)
+def test_orthogonalize_is_the_polynomial_of_the_singular_values(shape, decades, bound):
+    generator = torch.Generator().manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator).double(), False)
+    lam = torch.logspace(0, -decades, min(shape), dtype=torch.float64)
+    found = orthogonalize((u * lam @ v).float()).double()
+    lam = lam / lam.norm()
+    for _ in range(5):
+        lam = 3.4445 * lam - 4.7750 * lam**3 + 2.0315 * lam**5
+    expected = u * lam @ v
+    assert float((found - expected).norm() / expected.norm()) < bound
+
+
+def test_a_state_of_torchs_muon_goes_on_as_there():
+    grads = [torch.randn(128, 576, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    ends = []
+    for late in (torch.optim.Muon, GramMuon):
+        weight = torch.nn.Parameter(torch.zeros(128, 576))
+        options = {"lr": 0.1, "weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
+        early = torch.optim.Muon([weight], **options)
+        optimizer = late([weight], **options)
+        for i, grad in enumerate(grads):
+            if i == 2:
+                optimizer.load_state_dict(early.state_dict())
+            weight.grad = grad
+            (early if i < 2 else optimizer).step()
+        ends.append(weight.detach())
+    assert float((ends[1] - ends[0]).norm() / ends[0].norm()) < 0.03
 
 
 def test_estimated_norms_are_those_of_the_data():

@@ -10,9 +10,10 @@ from gahb_core.training.loop import (
     train,
     write_safely,
 )
-from gahb_core.training.optimizers import MuonAdam, make_optimizer
+from gahb_core.training.optimizers import GramMuon, MuonAdam, make_optimizer, orthogonalize
 
 __all__ = [
+    "GramMuon",
     "MuonAdam",
     "Progress",
     "batch_indices",
@@ -21,6 +22,7 @@ __all__ = [
     "learning_rate",
     "make_batch",
     "make_optimizer",
+    "orthogonalize",
     "train",
     "write_safely",
 ]
