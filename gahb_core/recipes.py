@@ -190,7 +190,7 @@ def _laptop() -> dict[str, Recipe]:
         name = f"c_alpha/alpha={a}"
         made = Recipe(name, name, weight_power=2 * a / (a + 1), freeze_norm=0.1)
         made = replace(made, channels=(32, 48, 64, 96), learning_rate=1e-2)
-        table.append(replace(made, batch_size=8, num_steps=40_000 if a > 2 else 24_000))
+        table.append(replace(made, batch_size=8, num_steps=24_000))
     local = replace(faces, size=64, architecture="bfcnn", expected={})
     local = replace(local, batch_size=16, num_steps=3_000, freeze_norm=0.1)
     table += _local("local/faces", local, 30_000)
