@@ -197,6 +197,7 @@ def _laptop() -> dict[str, Recipe]:
     for a in range(1, 6):  # every σ counts by the error that theory expects there, σ^(2α/(α+1))
         name = f"c_alpha/alpha={a}"
         made = Recipe(name, name, weight_power=2 * a / (a + 1), freeze_norm=0.1)
+        made = replace(made, channels=(32, 48, 64, 96), learning_rate=1e-2)
         table.append(replace(made, batch_size=8, num_steps=24_000))
     local = replace(faces, size=64, architecture="bfcnn", expected={})
     local = replace(local, batch_size=16, num_steps=3_000, freeze_norm=0.1)
