@@ -329,8 +329,8 @@ def test_bad_live_figures_are_named(controls, initial, match):
         explore_live(lambda **_: GREY, controls, "a square", initial=initial)
 
 
-@pytest.mark.parametrize("page", ["", "1"])
-def test_progress_passes_items_on_and_leaves_one_line(capsys, monkeypatch, page):
+@pytest.mark.parametrize(("page", "line"), [("", "letters: 3 done\n"), ("1", "")])
+def test_progress_passes_items_on_and_leaves_a_line_outside_pages(capsys, monkeypatch, page, line):
     monkeypatch.setenv("GAHB_PAGE", page)
     assert list(progress(iter("abc"), total=3, label="letters")) == ["a", "b", "c"]
-    assert capsys.readouterr().out == "letters: 3 done\n"
+    assert capsys.readouterr().out == line
