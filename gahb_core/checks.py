@@ -15,11 +15,16 @@ from torch import Tensor
 MANY = 2**62  # more than any tensor has elements
 
 
+def check_tensor(x: Tensor, name: str = "x") -> Tensor:
+    """Return `x`, a tensor of any kind."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} must be a tensor, not of type {type(x).__name__}")
+    return x
+
+
 def check_floating(x: Tensor, name: str = "x") -> Tensor:
     """Return `x`, a tensor of floating point numbers: sums and noise of integers wrap or vanish."""
-    if not isinstance(x, Tensor):
-        raise ValueError(f"{name} must be a tensor of floating point, not {type(x).__name__}")
-    if not x.is_floating_point():
+    if not check_tensor(x, name).is_floating_point():
         raise ValueError(f"{name} must be floating point, not {x.dtype}")
     return x
 
@@ -36,7 +41,7 @@ def check_finite(x: Tensor, name: str = "x") -> Tensor:
 def check_images(x: Tensor, name: str = "x", channels: int | None = None) -> Tensor:
     """Return `x`, floating point of shape (B, C, H, W), with `channels` channels if given."""
     check_floating(x, name)
-    if x.ndim != 4 or (channels is not None and x.shape[1] != channels):
+    if x.ndim != 4 or (channels is not None and x.shape[1] != channels) or 0 in x.shape[1:]:
         shape = f"(B, {'C' if channels is None else channels}, H, W)"
         raise ValueError(f"{name} must be of shape {shape}, not {tuple(x.shape)}")
     return x
@@ -101,6 +106,24 @@ def check_count(value: Any, name: str, low: int = 1, high: int | None = None) ->
         rule = f"{kind} {rule}" if whole else f"be a whole number {rule}"
         raise ValueError(f"{name} must {rule}, not {value!r}")
     return int(value)
+
+
+def check_shape(shape: Any, name: str = "shape", low: int = 0) -> tuple[int, ...]:
+    """Return `shape`, one or more whole numbers, each at least `low`, as a tuple."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or not len(shape):
+        raise ValueError(f"{name} must be one or more whole numbers, not {shape!r}")
+    return tuple(check_count(n, name, low) for n in shape)
+
+
+def check_series(values: Any, name: str) -> Tensor:
+    """Return `values`, a list or a tensor of finite numbers, as float64 of shape (K,)."""
+    try:
+        series = torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be numbers (K,), not {values!r}") from error
+    if series.ndim != 1:
+        raise ValueError(f"{name} must be of shape (K,), not {tuple(series.shape)}")
+    return check_finite(series, name)
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:

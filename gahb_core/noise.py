@@ -16,6 +16,8 @@ from gahb_core.checks import (
     check_count,
     check_floating,
     check_number,
+    check_shape,
+    check_tensor,
     check_whole,
 )
 
@@ -39,7 +41,7 @@ def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z
     Raises:
         ValueError: where a number of `shape`, or `start`, is not whole or is negative.
     """
-    num, *size = (check_count(n, "num" if k == 0 else "shape", 0) for k, n in enumerate(shape))
+    num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
     rows = [torch.randn(size, generator=make_generator(seed, key, first + i)) for i in range(num)]
     return torch.stack(rows) if rows else torch.empty(0, *size)
@@ -51,7 +53,7 @@ def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str)
     Raises:
         ValueError: as `sample_normal` does.
     """
-    num, *size = (check_count(n, "num" if k == 0 else "shape", 0) for k, n in enumerate(shape))
+    num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
     rows = torch.empty(num, *size)
     for i in range(num):
@@ -80,6 +82,8 @@ def per_image(sigma: float | Tensor, y: Tensor) -> Tensor:
 
 def as_rows(x: Tensor) -> Tensor:
     """Return points or images (B, ...) as rows (B, D), where B is 0 too."""
+    if check_tensor(x).ndim < 1:
+        raise ValueError("x must be of shape (B, ...), not ()")
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 

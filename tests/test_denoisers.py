@@ -388,7 +388,10 @@ EYE = torch.eye(3)
         (lambda: denoisers.gaussian_denoiser(EYE[0], NAN * EYE), "covariance must be finite"),
         (lambda: denoisers.gaussian_denoiser(EYE[0], EYE.long()), "covariance must be floating"),
         (lambda: denoisers.gaussian_denoiser(EYE[0], EYE).mmse(-1), "sigma must be above 0"),
-        (lambda: denoisers.gaussian_denoiser(EYE[0], EYE).sample_prior(-1, 0), "num must be at"),
+        (
+            lambda: denoisers.gaussian_denoiser(EYE[0], EYE).sample_prior(-1, 0),
+            "shape must be at least 0, not -1",
+        ),
         (lambda: denoisers.mixture_denoiser(EYE[0] + 1, EYE, NAN * EYE[0]), "covariances must be"),
         (lambda: denoisers.mixture_denoiser(EYE[0] / 0, EYE, EYE[0]), "weights must be finite"),
         (

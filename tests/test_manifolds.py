@@ -355,7 +355,7 @@ def test_images_refuse_what_they_cannot_do():
         images.make_sinusoids(1, size=2)
     with pytest.raises(ValueError, match="dataset must be of"):
         images.load_images("shuffled/shuffled/disks", "A", 1)
-    with pytest.raises(ValueError, match="takes options"):
+    with pytest.raises(ValueError, match="options of .* must be of"):
         images.load_images("sinusoids/alpha=2", "A", 1)
     with pytest.raises(ValueError, match="num must be given"):
         images.load_images("shuffled/ray", "A")

@@ -166,7 +166,10 @@ def identity(y, sigma):
         (lambda: metrics.frechet(ONES[:1, 0, 0], ONES[0, 0]), r"a must be points \(N, d\), N ≥ 2"),
         (lambda: metrics.frechet(ONES[0, 0], ONES[0, 0, :, :3]), r"b must be points \(N, 4\)"),
         (lambda: metrics.frechet_pca(ONES, ONES, PCA, 4), "dim must lie in 1 … 3, not 4"),
-        (lambda: metrics.frechet_pca(ONES[..., 1:], ONES, PCA, 3), "samples must have 16 pixels"),
+        (
+            lambda: metrics.frechet_pca(ONES[..., 1:], ONES, PCA, 3),
+            "samples must be 2 or more images of 16 pixels",
+        ),
         (
             lambda: metrics.estimate_frechet_floor(ONES.repeat(3, 1, 1, 1), PCA, 2, 3, 0),
             "num_repeats must be at least 1, not 0",

@@ -94,7 +94,7 @@ def test_a_seed_that_is_not_whole_is_refused(seed):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sample_normal((-1, 2), 0), "num must be at least 0, not -1"),
+        (lambda: sample_normal((-1, 2), 0), "shape must be at least 0, not -1"),
         (lambda: sample_normal((1, 2.5), 0), "shape must be a whole number at least 0, not 2.5"),
         (lambda: sample_normal((1, 2), 0, start=-1), "start must be at least 0, not -1"),
         (lambda: per_image("loud", torch.zeros(1, 2)), "sigma must be a number .* not 'loud'"),

@@ -34,7 +34,10 @@ def atoms(basis: Basis, index: Sequence[int] | Tensor) -> Tensor:
         ValueError: where `index` is not whole numbers (K,) below the number of atoms.
     """
     num = len(basis.frequency)
-    index = torch.as_tensor(index)
+    try:
+        index = torch.as_tensor(index)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"index must be whole numbers in 0 … {num - 1}, not {index!r}") from error
     if index.numel() == 0:
         index = index.long()
     whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)

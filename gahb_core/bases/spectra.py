@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.bases.basis import Basis
-from gahb_core.checks import check_count, check_finite
+from gahb_core.checks import check_count, check_finite, check_images
 from gahb_core.noise import make_generator
 
 
@@ -19,7 +19,7 @@ def m_term_error(basis: Basis, x: Tensor) -> Tensor:
     Raises:
         ValueError: where `x` is not finite, or an image is zero.
     """
-    check_finite(x, "x")
+    check_finite(check_images(x), "x")
     if len(x) and bool((x.flatten(1).abs().amax(1) == 0).any()):
         raise ValueError("x must not be zero in any image: the error is relative to its energy")
     energy = basis.analyze(x).square().sort(dim=1).values.cumsum(1).flip(1)
@@ -75,7 +75,7 @@ def fit_spectrum(basis: Basis, x: Tensor, seed: int = 0, num_bootstrap: int = 10
         ValueError: for fewer than two images, values that are not finite, a basis without a scale
             of frequencies, or images without power at one.
     """
-    if len(check_finite(x, "x")) < 2:
+    if len(check_finite(check_images(x, channels=1), "x")) < 2:
         raise ValueError(f"x must hold at least 2 images to resample, not {len(x)}")
     num_bootstrap = check_count(num_bootstrap, "num_bootstrap", 2)
     frequency, power = _ring_power(basis, x.double())

@@ -93,7 +93,14 @@ def contour_tangents(mask: Tensor, below: Tensor, above: Tensor) -> Tensor:
     """Return ∂x/∂C (S, D): how the image moves with the row C of its contour in each column.
 
     Only the pixels that the contour crosses move, each by the jump of the backgrounds there.
+
+    Raises:
+        ValueError: where one is not finite, or they are not of one shape (1, S, S).
     """
+    for name, v in (("mask", mask), ("below", below), ("above", above)):
+        if check_finite(v, name).ndim != 3 or v.shape != mask.shape or not v.numel():
+            wanted = "(1, S, S)" if v is mask else tuple(mask.shape)
+            raise ValueError(f"{name} must be of shape {wanted}, not {tuple(v.shape)}")
     crossed = (mask > 0) & (mask < 1)
     moves = torch.where(crossed, above - below, torch.zeros_like(below))[0].double()
     return torch.diag_embed(moves).transpose(0, 1).reshape(moves.shape[1], -1)
@@ -106,8 +113,8 @@ def region_denoiser(mask: Tensor, regions: Regions) -> Gaussian:
     the two regions. No denoiser that has to find the contour can do better, as far as the
     backgrounds are Gaussian (they are, but for their rescaling to a range).
     """
-    mean = torch.full_like(mask, regions.mean, dtype=torch.float64)
-    return gaussian_denoiser(mean, region_covariance(mask, regions))
+    covariance = region_covariance(mask, regions)
+    return gaussian_denoiser(torch.full_like(mask, regions.mean, dtype=torch.float64), covariance)
 
 
 def contour_denoiser(parts: CAlpha, index: int, regions: Regions) -> Gaussian:

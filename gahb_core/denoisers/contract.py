@@ -101,6 +101,8 @@ def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
     s = per_image(sigma, y)
     if not bool((s > 0).all()):
         raise ValueError(f"sigma must be positive, not {sigma}")
+    if not bool((s.square() > 0).all()):
+        raise ValueError(f"sigma must have a positive square in {s.dtype}, not {sigma}")
     return s
 
 
@@ -109,6 +111,7 @@ def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
 
     Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), section 2.1.
     """
+    check_floating(y, "y")
     return (f(y, sigma) - y) / needed_sigma(sigma, y) ** 2
 
 
@@ -118,7 +121,7 @@ def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
     It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
     denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
     """
-    return estimate_sigma(y, f(y))
+    return estimate_sigma(y, f(check_floating(y, "y")))
 
 
 def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
@@ -129,4 +132,6 @@ def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
     """
     if check_floating(y, "y").shape != check_floating(x_hat, "x_hat").shape:
         raise ValueError(f"x_hat must be of shape {tuple(y.shape)} as y, not {tuple(x_hat.shape)}")
+    if 0 in y.shape[1:]:
+        raise ValueError(f"y must have pixels, not be of shape {tuple(y.shape)}")
     return as_rows(x_hat - y).pow(2).mean(1).sqrt()

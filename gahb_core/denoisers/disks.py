@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_number, check_points
+from gahb_core.checks import check_count, check_images, check_number, check_points
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 from gahb_core.images import cover_disks
@@ -249,6 +249,7 @@ def refine_disks(
     Raises:
         ValueError: where `keep` can be doubled no more.
     """
+    check_images(y, "y", 1)
     check_points(y, (1, y.shape[-1], y.shape[-1]))
     check_count(len(y), "the number of images of y")
     check_number(tolerance, "tolerance", low=0)

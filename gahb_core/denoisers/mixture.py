@@ -94,6 +94,7 @@ def mixture_denoiser(weights: Tensor, means: Tensor, covariances: Tensor) -> Mix
     for name, v in (("weights", weights), ("means", means), ("covariances", covariances)):
         check_finite(v, name)
     num, size = check_count(len(means), "the number of means"), math.prod(means.shape[1:])
+    check_count(size, "the number of elements of each of means")
     if tuple(weights.shape) != (num,) or not bool((weights > 0).all()):
         raise ValueError(
             f"weights must be {num} positive numbers, one for each mean, not {weights}"

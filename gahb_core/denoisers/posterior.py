@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count
+from gahb_core.checks import check_count, check_floating
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.noise import add_noise
 
@@ -133,7 +133,7 @@ def estimate_mmse(f: Posterior, x: Tensor, sigma: float, seed: int = 0, start: i
     Raises:
         ValueError: for fewer than two images.
     """
-    if len(x) < 2:
+    if len(check_floating(x, "x")) < 2:
         raise ValueError(f"x must hold at least 2 images, not {len(x)}")
     y = add_noise(x, sigma, seed, start)
     known = f.posterior_mse(y, sigma).double()

@@ -15,6 +15,7 @@ from gahb_core.checks import (
     check_choice,
     check_count,
     check_finite,
+    check_floating,
     check_number,
     check_whole,
 )
@@ -35,7 +36,10 @@ def make_shrinkage(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> Deno
     Raises:
         ValueError: where `mean` is not finite.
     """
-    check_finite(torch.as_tensor(mean, dtype=None if isinstance(mean, Tensor) else float), "mean")
+    if isinstance(mean, Tensor):
+        check_finite(mean, "mean")
+    else:
+        mean = check_number(mean, "mean")
 
     def denoiser(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         s = needed_sigma(sigma, y).reshape(-1, 1)
@@ -53,9 +57,12 @@ def wiener_factors(power: Tensor, sigma: float | Tensor) -> Tensor:
     """
     if bool((check_finite(power, "power") < 0).any()):
         raise ValueError(f"power must not be negative, not {float(power.min()):.3g}")
-    s = check_finite(torch.as_tensor(sigma, dtype=power.dtype, device=power.device), "sigma")
-    if not bool((s > 0).all()):
-        raise ValueError(f"sigma must be positive, not {sigma}")
+    if isinstance(sigma, Tensor):
+        s = check_finite(sigma, "sigma").to(power)
+    else:
+        s = torch.tensor(check_number(sigma, "sigma"), dtype=power.dtype, device=power.device)
+    if not bool((s > 0).all()) or not bool((s.square() > 0).all()):
+        raise ValueError(f"sigma must be positive, and its square in {s.dtype} too, not {sigma}")
     return power / (power + s**2)
 
 
@@ -164,6 +171,11 @@ def sure_threshold(c: Tensor, sigma: Tensor) -> Tensor:
     Stein's unbiased risk at t is σ²K − 2σ² #{|c| ≤ t} + Σ min(|c|, t)². Between two sorted |c| it
     only grows with t, so its minimum is at 0 or at one of them. Source: Donoho & Johnstone 1995.
     """
+    if check_floating(c, "c").ndim != 2 or c.shape[1] == 0:
+        raise ValueError(f"c must be of shape (B, K), K ≥ 1, not {tuple(c.shape)}")
+    check_finite(sigma, "sigma")
+    if sigma.ndim != 2 or sigma.shape[1] != 1 or len(sigma) not in (1, len(c)):
+        raise ValueError(f"sigma must be of shape (1 or B, 1), not {tuple(sigma.shape)}")
     level = torch.cat([torch.zeros_like(c[:, :1]), c.abs()], dim=1).sort(dim=1).values
     below = torch.arange(level.shape[1], dtype=c.dtype, device=c.device)
     clipped = level.square().cumsum(1) + (c.shape[1] - below) * level.square()
@@ -218,7 +230,8 @@ def make_cycle_spin(denoiser: Denoiser, shifts: int | Sequence[tuple[int, int]] 
     Raises:
         ValueError: where there is no shift, or one is no pair of whole numbers.
     """
-    pairs = list(shifts) if isinstance(shifts, Sequence) else grid_shifts(shifts)
+    listed = isinstance(shifts, Sequence)
+    pairs = list(shifts) if listed else grid_shifts(check_count(shifts, "shifts"))
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"shifts must hold at least one shift (row, column), not {shifts!r}")
     pairs = [tuple(check_whole(n, "shifts") for n in pair) for pair in pairs]

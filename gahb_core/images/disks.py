@@ -17,7 +17,7 @@ def make_disk_parameters(num: int, size: int = 32, seed: int = 0, start: int = 0
         ValueError: where `size` leaves no room for a radius of 3, and as `noise.sample_uniform`.
     """
     size = check_count(size, "size", 10)
-    u = sample_uniform((num, 5), seed, start, key="disks")
+    u = sample_uniform((check_count(num, "num", 0), 5), seed, start, key="disks")
     radius = 3 + u[:, 2] * ((size - 3) / 2 - 3)
     centre = radius[:, None] + u[:, :2] * (size - 2 * radius)[:, None]
     return torch.cat([centre, radius[:, None], u[:, 3:]], dim=1)

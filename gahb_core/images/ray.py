@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from gahb_core.checks import check_floating, check_points
+from gahb_core.checks import check_count, check_floating, check_points
 from gahb_core.noise import sample_uniform
 
 
 def make_ray_parameters(num: int, seed: int = 0, start: int = 0) -> Tensor:
     """Return the intensities (num, 1), uniform on [0, 1], each from its own stream."""
-    return sample_uniform((num, 1), seed, start, key="ray")
+    return sample_uniform((check_count(num, "num", 0), 1), seed, start, key="ray")
 
 
 def draw_ray(parameters: Tensor, image: Tensor) -> Tensor:

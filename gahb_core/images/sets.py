@@ -69,6 +69,8 @@ def parse_name(dataset: str) -> tuple[str, dict]:
     Raises:
         ValueError: for a family or an option that does not exist.
     """
+    if not isinstance(dataset, str):
+        raise ValueError(f"dataset must be the name of an image set, not {dataset!r}")
     family, *words = dataset.removeprefix(_SHUFFLED).split("/")
     known = _OPTIONS.get(family, {})
     if family not in _SIZES and family not in _MADE:
@@ -77,7 +79,7 @@ def parse_name(dataset: str) -> tuple[str, dict]:
     for word in words:
         key, _, value = word.partition("=")
         if key not in known or not value:
-            raise ValueError(f"dataset {family!r} takes options {list(known)}, not {word!r}")
+            raise ValueError(f"options of {family!r} must be of {list(known)}, not {word!r}")
         options[key] = _read_option(known[key], value, f"{key} of dataset {dataset!r}")
     if family == "c_alpha" and "alpha" not in options:
         raise ValueError(f"dataset 'c_alpha' needs alpha, as in 'c_alpha/alpha=2', not {dataset!r}")

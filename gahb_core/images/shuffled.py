@@ -7,7 +7,7 @@ what is lost. Source: paper (a).
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count
+from gahb_core.checks import check_count, check_tensor
 from gahb_core.noise import make_generator
 
 
@@ -18,7 +18,7 @@ def pixel_permutation(num: int, seed: int = 0) -> Tensor:
 
 
 def _flatten(x: Tensor) -> Tensor:
-    if x.ndim < 2:
+    if check_tensor(x).ndim < 2:
         raise ValueError(f"x must be images (..., H, W), not of shape {tuple(x.shape)}")
     return x.flatten(-2)
 

@@ -108,7 +108,9 @@ def symmetric_eigenpairs(
             that is not finite.
         NotConvergedError: where a residual is above `tol` after `max_products`.
     """
-    num = check_count(num, "num", 1, check_finite(start, "start").shape[1])
+    if check_finite(start, "start").ndim != 2 or not len(start):
+        raise ValueError(f"start must be of shape (b, D), b ≥ 1, not {tuple(start.shape)}")
+    num = check_count(num, "num", 1, start.shape[1])
     tol = check_number(tol, "tol", above=0)
     max_products = check_count(max_products, "max_products")
     max_basis = max(6 * num, num + 8 * len(start))

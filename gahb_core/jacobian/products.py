@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_finite, check_number
+from gahb_core.checks import check_count, check_finite, check_floating, check_number
 from gahb_core.denoisers import Denoiser
 from gahb_core.jacobian.masks import find_network, fix_masks
+from gahb_core.noise import per_image
 
 
 class Products(NamedTuple):
@@ -27,7 +28,7 @@ class Products(NamedTuple):
 
 
 def _check_image(y: Tensor) -> None:
-    if y.ndim != 4 or len(y) != 1:
+    if check_floating(y, "y").ndim != 4 or len(y) != 1 or not y.numel():
         raise ValueError(f"y must be one noisy image (1, C, H, W), not {tuple(y.shape)}")
     check_finite(y, "y")  # backward products through closed ReLUs would not show it
 
@@ -37,7 +38,7 @@ def _by_blocks(apply: Callable[[Tensor], Tensor], image: Tensor, block: int) -> 
     shape, dtype = image.shape, image.dtype
 
     def product(v: Tensor) -> Tensor:
-        if v.ndim != 4 or v.shape[1:] != shape:
+        if check_floating(v, "v").ndim != 4 or v.shape[1:] != shape:
             raise ValueError(
                 f"v must be of shape (K, {', '.join(map(str, shape))}), not {tuple(v.shape)}"
             )
@@ -63,6 +64,8 @@ def linearize(
     """
     _check_image(y)
     block, image = check_count(block, "block"), y[0].detach()
+    if sigma is not None:
+        per_image(sigma, y)  # a blind denoiser would not look at it
     if found := find_network(denoiser):
         net, network_input = found
         part = fix_masks(net, *network_input(image[None], sigma), len(image))
@@ -107,7 +110,7 @@ def dense(denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: i
     """Return J (D, D) at one image `y`, J[i, j] = ∂x̂_i/∂y_j, D = C·H·W; `block` rows at a time."""
     pull = linearize(denoiser, y, sigma, block=block).pull
     J = torch.empty(y.numel(), y.numel(), dtype=y.dtype, device=y.device)
-    for rows in torch.arange(y.numel(), device=y.device).split(block):
+    for rows in torch.arange(y.numel(), device=y.device).split(int(block)):
         J[rows] = pull(_unit_images(rows, y[0])).flatten(1)
     return J
 
@@ -157,7 +160,7 @@ def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: flo
         ValueError: where there is not one pixel a filter, it lies outside, a filter is zero or not
             finite, or `share` is out of range.
     """
-    if weights.ndim != 4 or len(weights) != len(pixels):
+    if check_floating(weights, "weights").ndim != 4 or len(weights) != len(pixels):
         raise ValueError(
             f"pixels must be one a filter of weights (K, C, H, W), not {len(pixels)} for "
             f"{tuple(weights.shape)}"

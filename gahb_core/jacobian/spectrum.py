@@ -1,12 +1,19 @@
 """Decompositions of J: eigenvectors of its symmetric part, singular vectors, their gap."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_finite, check_images
+from gahb_core.checks import (
+    check_count,
+    check_finite,
+    check_floating,
+    check_images,
+    check_shape,
+)
 
 
 class Spectrum(NamedTuple):
@@ -39,11 +46,15 @@ class SingularValues(NamedTuple):
     v: Tensor
 
 
-def _check_square(J: Tensor, shape: Sequence[int] | None = None) -> None:
-    if J.ndim != 2 or J.shape[0] != J.shape[1]:
+def _check_square(J: Tensor) -> None:
+    if check_floating(J, "J").ndim != 2 or J.shape[0] != J.shape[1] or not J.numel():
         raise ValueError(f"J must be a square matrix, not of shape {tuple(J.shape)}")
     check_finite(J, "J")
-    if shape is not None and torch.Size(shape).numel() != len(J):
+
+
+def _check_shape(J: Tensor, shape: Sequence[int]) -> None:
+    _check_square(J)
+    if math.prod(check_shape(shape)) != len(J):
         raise ValueError(f"shape must have {len(J)} elements, not be {tuple(shape)}")
 
 
@@ -59,7 +70,7 @@ def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
     The eigenvectors of a trained denoiser's Jacobian are its geometry-adaptive harmonic basis
     (Kadkhodaie, Guth, Simoncelli & Mallat 2024, section 3).
     """
-    _check_square(J, shape)
+    _check_shape(J, shape)
     S = symmetric_part(J)
     lam, vectors = torch.linalg.eigh(S)
     lam, vectors = lam.flip(0), vectors.flip(1)
@@ -69,7 +80,7 @@ def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
 
 def svd(J: Tensor, shape: Sequence[int]) -> SingularValues:
     """Return the singular values and vectors of `J` (D, D) as images of `shape` (C, H, W)."""
-    _check_square(J, shape)
+    _check_shape(J, shape)
     u, s, vh = torch.linalg.svd(J)
     return SingularValues(u.mT.reshape(-1, *shape), s, vh.reshape(-1, *shape))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_finite, check_floating, check_number
+from gahb_core.checks import check_count, check_floating, check_number, check_series
 from gahb_core.metrics.pairs import psnr
 from gahb_core.noise import as_rows, make_generator, per_image, sample_normal
 
@@ -37,6 +37,8 @@ def psnr_curve(
         ValueError: where `x` is not floating point, or a σ is negative, not finite, or missing.
     """
     check_floating(x, "x")
+    if not isinstance(sigmas, Sequence | Tensor):
+        raise ValueError(f"sigmas must be a list or a tensor of numbers, not {sigmas!r}")
     sigmas = [check_number(s, "sigmas", low=0) for s in sigmas]
     rows = [x.new_empty(0, check_count(len(sigmas), "the number of sigmas"))]
     batch = check_count(batch, "batch")
@@ -83,7 +85,7 @@ def fit_slope(
     """
     level = check_number(level, "level", above=0, below=1)
     num_bootstrap = check_count(num_bootstrap, "num_bootstrap", 2)
-    x = check_finite(torch.as_tensor(psnr_in, dtype=torch.float64), "psnr_in")
+    x = check_series(psnr_in, "psnr_in")
     check_floating(psnr_out, "psnr_out")
     out = psnr_out.detach().to("cpu", torch.float64)
     if out.ndim != 2 or x.shape != out.shape[1:] or len(out) == 0 or not x.var() > 0:
@@ -127,7 +129,7 @@ def estimate_sure(
         ValueError: where `num_probes` < 1, `y` is not floating point, or `sigma` not a deviation.
     """
     num_probes, variance = check_count(num_probes, "num_probes"), per_image(sigma, y).flatten() ** 2
-    num_pixels = math.prod(y.shape[1:])
+    num_pixels = check_count(math.prod(y.shape[1:]), "the number of pixels of y")
     trace = torch.zeros(len(y), dtype=y.dtype, device=y.device)
     with torch.no_grad():
         for k in range(num_probes):
@@ -154,12 +156,9 @@ def kl_bound(mse_gap: Sequence[float] | Tensor, sigmas: Sequence[float] | Tensor
         ValueError: where the lengths differ, a value is not finite, or `sigmas` is not positive and
             increasing.
     """
-    s = torch.as_tensor(sigmas, dtype=torch.float64)
-    gap = torch.as_tensor(mse_gap, dtype=torch.float64)
+    s, gap = check_series(sigmas, "sigmas"), check_series(mse_gap, "mse_gap")
     if s.ndim != 1 or len(s) < 2 or not bool((s > 0).all()) or not bool((s.diff() > 0).all()):
         raise ValueError(f"sigmas must be two or more, positive and increasing, not {s.tolist()}")
     if gap.shape != s.shape:
         raise ValueError(f"mse_gap must have shape {tuple(s.shape)}, not {tuple(gap.shape)}")
-    check_finite(gap, "mse_gap")
-    check_finite(s, "sigmas")
     return float(torch.trapezoid(gap / s**2, s.log()))

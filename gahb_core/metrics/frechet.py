@@ -56,6 +56,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
         if check_finite(v, name).ndim != 2 or len(v) < 2 or v.shape[1] != a.shape[1]:
             wanted = "(N, d)" if name == "a" else f"(N, {a.shape[1]})"
             raise ValueError(f"{name} must be points {wanted}, N ≥ 2, not {tuple(v.shape)}")
+    a, b = a.double(), b.double()
     cov_a, cov_b = (torch.cov(v.T).reshape(v.shape[1], -1) for v in (a, b))
     root = _sqrt(cov_a)
     lam = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0)
@@ -84,8 +85,11 @@ def frechet_pca(samples: Tensor, reference: Tensor, train: Tensor | PCA, dim: in
     dim = check_count(dim, "dim", 1, pca.axes.shape[1])
     rows = [_flat(v, n) for v, n in ((samples, "samples"), (reference, "reference"))]
     for v, name in zip(rows, ("samples", "reference"), strict=True):
-        if v.shape[1] != len(pca.mean):
-            raise ValueError(f"{name} must have {len(pca.mean)} pixels as train, not {v.shape[1]}")
+        if v.shape[1] != len(pca.mean) or len(v) < 2:
+            raise ValueError(
+                f"{name} must be 2 or more images of {len(pca.mean)} pixels as train, "
+                f"not {len(v)} of {v.shape[1]}"
+            )
     a, b = ((v - pca.mean) @ pca.axes[:, :dim] for v in rows)
     return frechet(a, b)
 
@@ -106,7 +110,7 @@ def estimate_frechet_floor(
     Raises:
         ValueError: where `num` is not in 2 … N − 2.
     """
-    num = check_count(num, "num", 2, len(reference) - 2)
+    num = check_count(num, "num", 2, len(check_finite(reference, "reference")) - 2)
     num_repeats = check_count(num_repeats, "num_repeats")
     pca = train if isinstance(train, PCA) else fit_pca(train, dim)
     distances = []

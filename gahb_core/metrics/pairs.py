@@ -21,7 +21,8 @@ def _check_pair(a: Tensor, b: Tensor, names: tuple[str, str] = ("a", "b")) -> No
     if a.ndim < 1 or 0 in a.shape[1:]:
         raise ValueError(f"{names[0]} must be images (B, ...), not of shape {tuple(a.shape)}")
     if a.shape != b.shape:
-        raise ValueError(f"both images must have one shape, not {tuple(a.shape)}, {tuple(b.shape)}")
+        both = f"{tuple(a.shape)}, {tuple(b.shape)}"
+        raise ValueError(f"{' and '.join(names)} must have one shape, not {both}")
 
 
 def mse(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def _unit(images: Tensor, centre: bool) -> Tensor:
         flat = flat - flat.mean(1, keepdim=True)
     norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
     # what is left of a constant image is rounding: a few eps of its own size
-    empty = norm <= 16 * torch.finfo(flat.dtype).eps * size
+    empty = (norm <= 16 * torch.finfo(flat.dtype).eps * size) & torch.isfinite(size)
     return torch.where(empty, 0, flat / torch.where(empty, 1, norm))
 
 

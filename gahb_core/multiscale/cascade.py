@@ -175,7 +175,7 @@ def super_resolve(
         ValueError: for a wrong number of `details`, or one outside its range.
         sampling.DivergedError: where a noise level grows past `sigma_max`.
     """
-    check_finite(check_images(x_J, "x_J"), "x_J")
+    check_count(len(check_finite(check_images(x_J, "x_J"), "x_J")), "the number of images of x_J")
     return _super_resolve(model, x_J, seed, start, _per_level(details, model.J))
 
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_finite, check_number
+from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers import Gaussian, gaussian_denoiser
 from gahb_core.multiscale.denoising import MultiScale, check_given, multiscale_denoiser
-from gahb_core.multiscale.haar import Bands, haar_decompose, haar_split
+from gahb_core.multiscale.haar import MOST_LEVELS, Bands, haar_split
 
 
 class ConditionalGaussian:
@@ -112,11 +112,15 @@ def factorize_gaussian(mean: Tensor, covariance: Tensor, J: int) -> Factorizatio
         ValueError: for a shape that does not fit, or what `gaussian_denoiser` refuses.
     """
     check_finite(covariance, "covariance")
+    J = check_count(J, "J", 0, MOST_LEVELS)
+    if check_finite(mean, "mean").ndim != 3 or any(n % 2**J for n in mean.shape[1:]):
+        raise ValueError(
+            f"mean must be (C, H, W), H and W multiples of 2^J = {2**J}, not {tuple(mean.shape)}"
+        )
     if covariance.shape != (mean.numel(), mean.numel()):
         raise ValueError(
             f"covariance must be {(mean.numel(), mean.numel())}, not {tuple(covariance.shape)}"
         )
-    haar_decompose(check_finite(mean, "mean")[None], J)  # refuses a size that J does not divide
     details = []
     for _ in range(J):
         mean, covariance, conditional = _condition(mean, covariance)

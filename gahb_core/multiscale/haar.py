@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_floating
+from gahb_core.checks import check_count, check_floating, check_tensor
 
-MOST_LEVELS = 16
+MOST_LEVELS = 10  # 1,024 pixels to a side of a coarse one
 
 
 class Bands(NamedTuple):
@@ -91,7 +91,7 @@ def haar_decompose(x: Tensor, J: int) -> Pyramid:
     """Return the `Pyramid` of J levels of `x` (B, C, H, W): x_J and x̄_1 … x̄_J.
 
     Raises:
-        ValueError: for a J not in 0 … 16, or where H or W is not a multiple of 2^J.
+        ValueError: for a J not in 0 … 10, or where H or W is not a multiple of 2^J.
     """
     check_count(J, "J", 0, MOST_LEVELS)
     _check_image(x, 2**J)
@@ -106,7 +106,7 @@ def haar_level(x: Tensor, j: int) -> Bands:
     """Return level j of `x` (B, C, H, W) alone: x_j and x̄_j (of no band, (B, 0, H, W), for j = 0).
 
     Raises:
-        ValueError: for a j not in 0 … 16, or where H or W is not a multiple of 2^j.
+        ValueError: for a j not in 0 … 10, or where H or W is not a multiple of 2^j.
     """
     pyramid = haar_decompose(x, check_count(j, "j", 0, MOST_LEVELS))
     return Bands(pyramid.low, pyramid.details[-1] if j else x[:, :0])
@@ -124,9 +124,9 @@ def spread(low: Tensor, J: int) -> Tensor:
     """Return the image of `low` = x_J alone, its details zero: each pixel repeated 2^J × 2^J.
 
     Raises:
-        ValueError: for a J not in 0 … 16, or a `low` of fewer than two dimensions.
+        ValueError: for a J not in 0 … 10, or a `low` of fewer than two dimensions.
     """
     check_count(J, "J", 0, MOST_LEVELS)
-    if low.ndim < 2:
+    if check_tensor(low, "low").ndim < 2:
         raise ValueError(f"low must be images (..., H, W), not of shape {tuple(low.shape)}")
     return low.repeat_interleave(2**J, -1).repeat_interleave(2**J, -2)

@@ -34,7 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_finite, check_number
+from gahb_core.checks import check_count, check_finite, check_number, check_shape
 from gahb_core.denoisers import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
 
@@ -110,8 +110,10 @@ def sigma_schedule(
     """
     _check(h, beta, sigma_end)
     levels = [check_number(sigma_0, "sigma_0", above=0)]
+    fastest = beta * (1 if ramp else h)
+    least = math.log(levels[0] / sigma_end) / max(-math.log1p(-min(fastest, 0.999)), 1e-300)
     while levels[-1] >= sigma_end:
-        if len(levels) > MOST_STEPS:
+        if least > MOST_STEPS or len(levels) > MOST_STEPS:
             raise ValueError(
                 f"beta and h must reach sigma_end = {sigma_end} within {MOST_STEPS:,} steps, "
                 f"not stand at {levels[-1]:.3g} by then (beta = {beta}, h = {h})"
@@ -280,7 +282,7 @@ def sample(
             sigma_end (nothing would be drawn), or an argument of `ascend` outside its range.
         DivergedError: where a noise level grows past sigma_max.
     """
-    size = (check_count(num, "num"), *(check_count(n, "shape") for n in shape))
+    size = (check_count(num, "num"), *check_shape(shape, "shape", 1))
     sigma_end = check_number(options.get("sigma_end", SIGMA_END), "sigma_end", above=0)
     sigma_0 = check_number(sigma_0, "sigma_0", low=sigma_end)
     z = sample_normal(size, seed, start, key="start")
