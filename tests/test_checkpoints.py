@@ -152,7 +152,7 @@ def test_a_pickle_in_place_of_weights_is_refused_unread(shelf):
         checkpoints.load(NAME, "smoke")
     card = json.loads(shelf[1].read_text())
     card["sha256"] = hashlib.sha256(content).hexdigest()
-    shelf[1].write_text(json.dumps(card))
+    shelf[1].write_text(json.dumps(checkpoints.seal_card(card)))
     with pytest.raises(ValueError, match="must be a safetensors file"):
         checkpoints.load(NAME, "smoke")
     assert not (shelf[0].parent / "exploded").exists()
