@@ -136,6 +136,6 @@ def hash_used(notebook: Path, root: Path) -> str:
         used = find_used(code, root)
     except SyntaxError:
         used = {p for p in (root / LIBRARY).rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    reads = named or (measured if re.search(r"\bmeasured[/\"']", code) else [])
+    reads = named or (measured if re.search(r"\bmeasured/|Path\([\"']measured", code) else [])
     lines = [f"{p.relative_to(root)} {_hash_source(p)}" for p in sorted([*used, *reads])]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
