@@ -72,10 +72,13 @@ RANGES: list[tuple[str, str, float, float]] = [
     ("05_photograph", "photograph.num_above_one", 45, 45),
     *(
         ("06_c_alpha", f"c_alpha.slope.{a}", found - 0.02, found + 0.02)
-        for a, found in enumerate((0.547, 0.604, 0.705, 0.747, 0.769), 1)
+        for a, found in enumerate((0.540, 0.599, 0.713, 0.763, 0.786), 1)
     ),
     *(("06_c_alpha", f"c_alpha.slope_wavelet.{a}", 0.4, 0.62) for a in range(1, 6)),
-    *(("06_c_alpha", f"c_alpha.gap_to_oracle_db.{a}", -0.6, 2.4) for a in range(1, 6)),
+    *(("06_c_alpha", f"c_alpha.gap_to_oracle_db.{a}", -0.6, 0.4) for a in range(1, 4)),
+    ("06_c_alpha", "c_alpha.gap_to_oracle_db.4", 0.5, 0.9),
+    ("06_c_alpha", "c_alpha.gap_to_oracle_db.5", 1, 1.5),
+    *(("06_c_alpha", f"c_alpha.gap_at.{a}.30", -1.3, 1.9) for a in range(1, 6)),
     ("06_c_alpha", "c_alpha.gahb_overlap", 0.4, 1),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0.7, 1.3) for k in range(5)),
     *(("07_manifolds", f"disks.exact_lambda.{k}", 0, 0.03) for k in range(5, 10)),
