@@ -257,7 +257,7 @@ def test_the_ascent_is_the_librarys_given_the_same_noise(page):
     assert found["sigma"] == pytest.approx(float(expected.sigma_hat), rel=1e-3)
 
 
-def test_the_memoriser_and_its_ascent_are_the_librarys(page):
+def test_the_memorizer_and_its_ascent_are_the_librarys(page):
     images = load_images("fashion", "A", 20, 16)
     memory, y = posterior_mean(images.double()), add_noise(images[:1], 0.2, 0)
     call(page, "keep", set="twenty", images=[flat(x) for x in images])
@@ -682,10 +682,10 @@ def test_the_line_says_what_the_library_says(browser, site):
         assert complaints == []
 
 
-def test_the_memoriser_of_the_page_draws_a_training_image(browser, site):
+def test_the_memorizer_of_the_page_draws_a_training_image(browser, site):
     with open_page(browser, site.as_uri() + "/", "book/3.html", "light") as (page, complaints):
         page.get_by_role("button", name="climb").click()
-        status = page.locator(".gahb-live-status").filter(has_text="with the memoriser's")
+        status = page.locator(".gahb-live-status").filter(has_text="with the memorizer's")
         status.wait_for(timeout=60_000)
         found = re.search(r"(\S+) with the network's image, (\S+) with", status.text_content())
         assert float(found[2]) >= 0.99

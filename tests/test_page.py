@@ -243,13 +243,17 @@ def seconds_to_first_move(page, address: str) -> float:
     page.add_init_script(
         """new MutationObserver(() => {
             const input = document.querySelector('.gahb-explore figcaption') &&
-                document.querySelector('.gahb-control input[type=range]');
+                document.querySelector('.gahb-control input:not(:checked)');
             if (!input || window.moved) return;
             const shown = () => [...input.closest('.gahb-explore').querySelectorAll('img')]
                 .findIndex(img => !img.hidden);
             const before = shown();
-            input.value = input.value === input.max ? 0 : Number(input.value) + 1;
-            input.dispatchEvent(new Event('input', {bubbles: true}));
+            if (input.type === 'radio') {
+                input.click();
+            } else {
+                input.value = input.value === input.max ? 0 : Number(input.value) + 1;
+                input.dispatchEvent(new Event('input', {bubbles: true}));
+            }
             if (shown() !== before) window.moved = performance.now() / 1000;
         }).observe(document, {childList: true, subtree: true});"""
     )

@@ -86,7 +86,7 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
 
     Args:
         name: of a checkpoint of 32×32 images.
-        dataset: of the memoriser's images.
+        dataset: of the memorizer's images.
         num: of its images, the first of split A.
     """
     kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
@@ -100,12 +100,12 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
     }  # fmt: skip
     alt = (
         "Where two ascents from the same noise end: the network's, and its estimate; the "
-        f"memoriser's of {num} garments, and its estimate, which is one of them."
+        f"memorizer's of {num} garments, and its estimate, which is one of them."
     )
     caption = (
         "One ascent from noise, with your own step, β and end. Blue: the network's σ̂, read off "
-        "its residual; orange: the memoriser's; dashed: the law σ ← (1 − βh) σ. From the same "
-        f"noise the memoriser of {num} garments draws one of them."
+        "its residual; orange: the memorizer's; dashed: the law σ ← (1 − βh) σ. From the same "
+        f"noise the memorizer of {num} garments draws one of them."
     )
     picture = _row(ours.y_end, ours.x, theirs.y_end, theirs.x)
     return explore_network("climb", [name], picture, alt, caption, data, COMPUTED, sets=[kept])

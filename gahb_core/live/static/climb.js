@@ -11,8 +11,8 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
   const panels = [
     panel("y, the network's", "where the network's ascent stands"),
     panel("f(y)", "the network's estimate there"),
-    panel("y, the memoriser's", "where the ascent of the exact denoiser of a hundred garments stands"),
-    panel("its estimate", "the memoriser's estimate there"),
+    panel("y, the memorizer's", "where the ascent of the exact denoiser of a hundred garments stands"),
+    panel("its estimate", "the memorizer's estimate there"),
   ];
   const chart = GAHB.chart({
     text: "the noise level of both ascents by step, on a logarithmic scale, and the law that it should follow",
@@ -89,7 +89,7 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
       const near = await Promise.all(ends.map((end) => call("closest", { set: data.sets[0].name, y: end.estimate, count: data.count })));
       panels[1].value.textContent = `corr. ${near[0].correlation.toFixed(2)}`;
       panels[3].value.textContent = `corr. ${near[1].correlation.toFixed(2)}`;
-      status.textContent = `${ends[0].iteration} and ${ends[1].iteration} steps; the law takes ${law().length - 1}. The closest of the hundred garments correlates ${near[0].correlation.toFixed(2)} with the network's image, ${near[1].correlation.toFixed(2)} with the memoriser's.`;
+      status.textContent = `${ends[0].iteration} and ${ends[1].iteration} steps; the law takes ${law().length - 1}. The closest of the hundred garments correlates ${near[0].correlation.toFixed(2)} with the network's image, ${near[1].correlation.toFixed(2)} with the memorizer's.`;
     } catch (error) {
       say(`The figure keeps its picture: ${error.message}.`);
     }

@@ -86,8 +86,9 @@ GAHB.figures.front = function (box, data, { say, network }) {
   }
 
   function showFactor(k, lam, residual) {
-    const { canvas, value, bar } = tiles[k];
+    const { canvas, value, bar, tile } = tiles[k];
     value.textContent = `λ = ${lam.toFixed(2)}`;
+    tile.setAttribute("aria-label", `${value.textContent}, eigenvector ${k + 1}: hold to move the estimate along it`);
     bar.style.width = `${100 * Math.min(1, Math.max(0, lam))}%`;
     canvas.style.opacity = bar.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
   }
