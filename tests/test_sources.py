@@ -64,8 +64,9 @@ def test_code_makes_exactly_the_pages_stale_that_use_it(book, change):
     stale = change("gahb_core/sampling/ascent.py", "import math\n", "import math\nextra = 1\n")
     assert stale == importing("sampling") | importing("live")  # live figures climb too
     assert {"02_sampling", "10_synthesis"} <= stale < set(pages)
-    # every page loads networks, and the authors' are among those
-    assert change("gahb_core/authors.py", "import io\n", "import io\nextra = 1\n") == set(pages)
+    # every page but the first loads networks, and the authors' are among those
+    stale = change("gahb_core/authors.py", "import io\n", "import io\nextra = 1\n")
+    assert stale == set(pages) - {"00_curse"}
     assert change("gahb_core/pages/run.py", "import os\n", "import os\nextra = 1\n") == set()
     assert change("gahb_core/cli.py", "import os\n", "import os\nextra = 1\n") == set()
 
