@@ -67,7 +67,7 @@ def _drain(recipe, path=None):
     return last
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread():
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -121,8 +121,8 @@ def test_state_of_another_recipe_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """The bytes of a state, as saved after three steps of sixty."""
+def saved(tmp_path_factory, one_thread):
+    """The bytes of a state, as saved after three steps of sixty; threads change the last bits."""
     path = tmp_path_factory.mktemp("state") / "state"
     state = loop._State(SMALL, "cpu")
     images = open_images("fashion", "A", 64)
