@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import FLAGS, find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +38,20 @@ def built_book(request, executed_pages):
     code = run_gahb(request, "build")
     assert code == 0, "the book does not build: see the warnings above, mend them, `gahb build`"
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, shared by the tests of a file."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine: install one, or set GAHB_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 def make_notebook(*cells, parameters=None):

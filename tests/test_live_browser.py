@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from browser import FLAGS, find_chromium, open_page, serve
+from browser import open_page, serve
 from PIL import Image
 
 from gahb_core import live
@@ -70,19 +70,6 @@ CALL = """async ({net, kind, args}) => {
             Object.entries(a).map(([k, b]) => [k, plain(b)])) : a;
     return plain(await GAHB.call(kind, {net: net && net.name, ...typed(args)}));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set GAHB_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def write_site(folder, *bodies):

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from browser import FLAGS, complaints_of, controls, find_chromium, open_page, serve, violations
+from browser import complaints_of, controls, open_page, serve, violations
 
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
@@ -54,19 +54,6 @@ explore_flipbook([[draw(s, p) for p in (1, 2)] for s in sigmas],
     """show_figure(draw(0.1, 1), alt="a static curve")""",
     "**Figure.** One curve, of $x^2$.",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set GAHB_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
