@@ -1,5 +1,6 @@
 """Files: whole or not at all, one process at a time, and nothing left of the dead."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -21,15 +22,20 @@ from gahb_core.files import (
 )
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file may grow beyond 4 kB: what writes more meets an OSError, as on a full disk."""
+    """In this block no file may grow beyond 4 kB: more is an OSError, as on a full disk.
+
+    A block and no fixture: pytest reports before it tears down, and its report may be a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def _dead_process():
@@ -39,19 +45,21 @@ def _dead_process():
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, full_disk, old):
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, old):
     path = tmp_path / "a" / "net.safetensors"
     if old:
         write_safely(path, old)
-    with pytest.raises(OSError, match=r"could not be written: File too large.*net.safetensors"):
+    match = r"could not be written: File too large.*net.safetensors"
+    with pytest.raises(OSError, match=match), full_disk():
         write_safely(path, b"x" * 10_000)
     assert [p.read_text() for p in path.parent.iterdir()] == ([old] if old else [])
 
 
-def test_a_full_disk_of_numpy_is_named_too(tmp_path, full_disk):
+def test_a_full_disk_of_numpy_is_named_too(tmp_path):
     path = tmp_path / "faces.npz"
     noise = np.random.default_rng(0).integers(0, 255, 10_000, np.uint8)
-    with pytest.raises(OSError, match=r"could not be written: .*faces.npz"), writing(path) as part:
+    match = r"could not be written: .*faces.npz"
+    with pytest.raises(OSError, match=match), full_disk(), writing(path) as part:
         np.savez_compressed(part, images=noise)
     assert list(tmp_path.iterdir()) == []
 
