@@ -1,4 +1,4 @@
-"""The command `gahb`: recipes · train · fetch · run · build · serve."""
+"""The command `gahb`: recipes · train · fetch · run · toc · build · serve."""
 
 import argparse
 import fnmatch
@@ -19,6 +19,7 @@ from gahb_core.pages import (
     serve_book,
     share_cores,
     submit_jobs,
+    write_contents,
 )
 from gahb_core.pages.jobs import EXECUTORS
 
@@ -169,6 +170,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(o.status == "failed" for o in outcomes) else 0
 
 
+def write_toc(args: argparse.Namespace) -> int:
+    """Write the table of contents, _toc.yml, from the list of pages."""
+    print(write_contents(find_root(args.root)))
+    return 0
+
+
 def build(args: argparse.Namespace) -> int:
     """Build the HTML book from the executed pages."""
     try:
@@ -246,6 +253,7 @@ def make_parser() -> argparse.ArgumentParser:
     option("datasets", nargs="+", metavar="DATASET", help="faces, celeba, lsun or authors")
     option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
     _add_run_options(add(run, "run"))
+    add(write_toc, "toc", profile=False)
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
     add(serve, "serve")("--port", type=_at_most(65535), default=8000, help="0: any that is free")
     return parser

@@ -26,10 +26,21 @@ def run_gahb(request, *words):
         return subprocess.run(command, check=False).returncode
 
 
+def asked_pages(items):
+    """Return the pages that the tests `items` are about; none, which stands for all, if one asks
+    for the book, or for the run of everything."""
+    tests = [item for item in items if "executed_pages" in item.fixturenames]
+    params = [item.callspec.params if hasattr(item, "callspec") else {} for item in tests]
+    whole = any("built_book" in item.fixturenames for item in tests)
+    if whole or not all("page" in given for given in params):
+        return []
+    return list(dict.fromkeys(given["page"] for given in params))
+
+
 @pytest.fixture(scope="session")
 def executed_pages(request):
-    """The exit code of `gahb run`: every page executed, unless it is done and unchanged."""
-    return run_gahb(request, "run")
+    """The exit code of one `gahb run`: the pages asked for, unless they are done and unchanged."""
+    return run_gahb(request, "run", *asked_pages(request.session.items))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import make_notebook
 
-from gahb_core import images
+from gahb_core import cli, images
 from gahb_core.files import write_safely
 from gahb_core.pages import (
     KINDS,
@@ -26,6 +27,7 @@ from gahb_core.pages import (
     format_report,
     load_pages,
     load_results,
+    make_contents,
     mark_published,
     record,
     run_pages,
@@ -137,6 +139,59 @@ def test_records_are_listed_with_braces(project):
     listing.write_text(text.replace("[a.twice]", '["a.{x"]'))
     with pytest.raises(ValueError, match=r"braces in book/pages.yml must be closed, not 'a.\{x'"):
         load_pages(project)
+
+
+def test_ranges_stand_beside_the_records(project):
+    listing = project / "book" / "pages.yml"
+    text = listing.read_text()
+    listing.write_text(text.replace("[a.twice]", '["a.twice": [1, 2.5], "a.{x,y}": [-1, 0], a.z]'))
+    page = load_pages(project)[0]
+    assert page.records == ("a.twice", "a.x", "a.y", "a.z")
+    assert page.ranges == {"a.twice": (1, 2.5), "a.x": (-1, 0), "a.y": (-1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("records", "match"),
+    [
+        ("[a.x, 'a.{x,y}': [0, 1]]", "page b: records must list a.x once"),
+        ("[a.x: [1, 0]]", r"page b: a.x must be in \[low, high\], not \[1, 0\]"),
+        ("[a.x: [1]]", "page b: records.0"),
+        ("[a.x: 1]", "page b: records.0"),
+        ("[{a.x: [0, 1], a.y: [0, 1]}]", "page b: records.0"),
+    ],
+)
+def test_records_are_checked(project, records, match):
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write(f"  - {{name: b, notebook: a.ipynb, records: {records}}}\n")
+    with pytest.raises(ValueError, match=match):
+        load_pages(project)
+
+
+def test_contents_follow_the_pages(project):
+    pages = load_pages(project)
+    with pytest.raises(ValueError, match="the first page of book/pages.yml must have a part"):
+        make_contents(pages)
+    names = ("01_a", "01_a_faces", "01_b", "02_c", "training")
+    made = [Page(name, pages[0].notebook) for name in names]
+    made[0] = made[0]._replace(part="I. One")
+    made[4] = made[4]._replace(part="Reference")
+    found = yaml.safe_load(make_contents(made, ("notes",)))
+    inner = [{"file": "book/01_a_faces"}, {"file": "book/01_b"}]
+    first = [{"file": "book/01_a", "sections": inner}, {"file": "book/02_c"}]
+    back = [{"file": "book/training"}, {"file": "book/notes"}]
+    assert found["parts"] == [
+        {"caption": "I. One", "numbered": 1, "chapters": first},
+        {"caption": "Reference", "chapters": back},
+    ]
+
+
+def test_gahb_toc_writes_the_contents(project, capsys):
+    listing = project / "book" / "pages.yml"
+    listing.write_text(listing.read_text().replace("{name: a_one,", "{name: a_one, part: All,"))
+    assert cli.main(["--root", str(project), "toc"]) == 0
+    path = project / "_toc.yml"
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.read_text() == make_contents(load_pages(project))
 
 
 def test_pages_are_listed(project):

@@ -1,11 +1,13 @@
 """Pages: a chapter with its parameters is run, its figures are recorded, the book is built.
 
-`book/pages.yml` lists the pages; `gahb run` executes them and `gahb build` makes the HTML.
+`book/pages.yml` lists the pages; `gahb run` executes them and `gahb build` makes the HTML,
+`gahb toc` its table of contents.
 """
 
 from gahb_core.pages.book import build_book, stage_book
+from gahb_core.pages.contents import make_contents, write_contents
 from gahb_core.pages.jobs import heed_signals, run_processes, share_cores, submit_jobs
-from gahb_core.pages.listing import load_pages
+from gahb_core.pages.listing import load_pages, load_prose
 from gahb_core.pages.outcomes import Outcome, format_report
 from gahb_core.pages.records import KEY, KINDS, mark_published, record
 from gahb_core.pages.results import Result, collect_results, format_results, load_results
@@ -17,6 +19,7 @@ from gahb_core.pages.stamp import fingerprint
 __all__ = [
     "KEY", "KINDS", "Outcome", "Page", "Places", "Result", "build_book", "collect_results",
     "find_root", "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
-    "load_results", "mark_published", "record", "run_pages", "run_processes", "select_pages",
-    "serve_book", "share_cores", "stage_book", "submit_jobs",
+    "load_prose", "load_results", "make_contents", "mark_published", "record", "run_pages",
+    "run_processes", "select_pages", "serve_book", "share_cores", "stage_book", "submit_jobs",
+    "write_contents",
 ]  # fmt: skip

@@ -10,12 +10,16 @@ import yaml
 from gahb_core.pages.spec import Page
 
 _NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_RANGE = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_RANGED = {"type": "object", "additionalProperties": _RANGE, "minProperties": 1, "maxProperties": 1}
+_RECORDS = {"type": "array", "items": {"anyOf": [{"type": "string", "minLength": 1}, _RANGED]}}
 _NEEDS = ("data", "files", "checkpoints", "results")
 SCHEMA = {
     "type": "object",
     "required": ["pages"],
     "additionalProperties": False,
     "properties": {
+        "prose": _NAMES,
         "pages": {
             "type": "array",
             "items": {
@@ -26,6 +30,7 @@ SCHEMA = {
                     # names of files; results/run.json and results/page_weights.json are taken
                     "name": {"type": "string", "pattern": r"^(?!run$|page_weights$)[\w-]+$"},
                     "notebook": {"type": "string", "pattern": r"^[\w-][\w.-]*\.ipynb$"},
+                    "part": {"type": "string", "minLength": 1},
                     "title": {"type": "string"},
                     "parameters": {
                         "type": "object",
@@ -36,10 +41,10 @@ SCHEMA = {
                         "additionalProperties": False,
                         "properties": dict.fromkeys(_NEEDS, _NAMES),
                     },
-                    "records": _NAMES,
+                    "records": _RECORDS,
                 },
             },
-        }
+        },
     },
 }
 
@@ -116,15 +121,55 @@ def _expand(texts: list[str] | None) -> tuple[str, ...]:
     return tuple(name for text in texts or () for name in expand_braces(text))
 
 
+def _read_records(entry: dict) -> dict[str, tuple[float, float] | None]:
+    """Return what a page records, each with its range, or None where it has none.
+
+    Raises:
+        ValueError: for a figure listed twice, or a range whose ends are in the wrong order.
+    """
+    found: dict[str, tuple[float, float] | None] = {}
+    for item in entry.get("records", ()):
+        text, ends = (item, None) if isinstance(item, str) else next(iter(item.items()))
+        for name in expand_braces(text):
+            if name in found:
+                raise ValueError(f"page {entry['name']}: records must list {name} once, not twice")
+            if ends and ends[0] > ends[1]:
+                raise ValueError(f"page {entry['name']}: {name} must be in [low, high], not {ends}")
+            found[name] = ends and (ends[0], ends[1])
+    return found
+
+
 def _make_page(entry: dict, root: Path) -> Page:
     notebook = root / "book" / entry["notebook"]
     if not notebook.is_file():
         raise ValueError(f"page {entry['name']}: notebook {notebook} does not exist")
     needs = entry.get("needs", {})
-    lists = {key: _expand(needs.get(key)) for key in _NEEDS}
-    records = _expand(entry.get("records"))
-    parameters = entry.get("parameters", {})
-    return Page(entry["name"], notebook, parameters, entry.get("title"), records=records, **lists)
+    records = _read_records(entry)
+    return Page(
+        entry["name"],
+        notebook,
+        entry.get("parameters", {}),
+        entry.get("title"),
+        records=tuple(records),
+        ranges={name: ends for name, ends in records.items() if ends},
+        part=entry.get("part"),
+        **{key: _expand(needs.get(key)) for key in _NEEDS},
+    )
+
+
+def _read_listing(root: Path) -> dict[str, Any]:
+    """Return `book/pages.yml`, held against `SCHEMA`."""
+    path = root / "book" / "pages.yml"
+    listing = _read(path)
+    errors = jsonschema.Draft202012Validator(SCHEMA).iter_errors(listing)
+    if error := jsonschema.exceptions.best_match(errors):
+        raise ValueError(_describe(error, listing, path))
+    return listing
+
+
+def load_prose(root: Path) -> tuple[str, ...]:
+    """Return the names of the pages without code that end the contents."""
+    return tuple(_read_listing(root).get("prose", ()))
 
 
 def load_pages(root: Path) -> list[Page]:
@@ -134,11 +179,7 @@ def load_pages(root: Path) -> list[Page]:
         ValueError: for what is no YAML or does not fit `SCHEMA` (with file, page and key), a name
             used twice, a notebook or a result's page missing.
     """
-    path = root / "book" / "pages.yml"
-    listing = _read(path)
-    errors = jsonschema.Draft202012Validator(SCHEMA).iter_errors(listing)
-    if error := jsonschema.exceptions.best_match(errors):
-        raise ValueError(_describe(error, listing, path))
+    listing = _read_listing(root)
     pages = [_make_page(entry, root) for entry in listing["pages"]]
     names = [page.name for page in pages]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -9,7 +9,8 @@ class Page(NamedTuple):
 
     `data` (image sets), `files` (of the data folder) and `checkpoints` must be there before it can
     run; `results` names the pages whose recorded figures it reads (so it runs after them);
-    `records` the figures it must record.
+    `records` the figures it must record, and `ranges` what each of them (or of some) must lie in;
+    `part` of the contents begins with this page.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Page(NamedTuple):
     checkpoints: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    ranges: dict[str, tuple[float, float]] = {}
+    part: str | None = None
 
 
 class Places(NamedTuple):

@@ -1,0 +1,159 @@
+"""Every page runs, records what it promises, in its ranges, and is in the contents."""
+
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT, asked_pages
+
+from gahb_core.pages import Places, load_pages, load_prose, load_results, make_contents
+from gahb_core.pages.contents import chapter_number
+from gahb_core.pages.run import is_current
+
+PAGES = {page.name: page for page in load_pages(ROOT)}
+
+FIGURES = [(page.name, figure) for page in PAGES.values() for figure in page.records]
+run = pytest.mark.pages
+
+
+@pytest.fixture(scope="module")
+def results(executed_pages):
+    """Return a function from a page's name to its figures; it skips a page that lacks its data."""
+
+    @cache
+    def get(name):
+        page, places = PAGES[name], Places(ROOT)
+        if not places.stamp(name).is_file() and places.executed(name).is_file():
+            pytest.skip(f"{name} was not run: its data or checkpoints are not here (see above)")
+        assert is_current(page, places), f"{name} failed: see above, mend it, `gahb run {name}`"
+        return load_results(name, root=ROOT)
+
+    return get
+
+
+def numbers_in(value):
+    """Return every number of a recorded value, as a flat list."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [n for v in value for n in numbers_in(v)] if isinstance(value, list) else [value]
+
+
+@run
+def test_gahb_run_succeeds(executed_pages):
+    assert executed_pages == 0, "a page failed: the report above says which, and what to do"
+
+
+@run
+@pytest.mark.parametrize("page", PAGES)
+def test_page_records_what_it_promises(results, page):
+    recorded = results(page)
+    missing = set(PAGES[page].records) - set(recorded)
+    assert not missing, f"{page} does not record {sorted(missing)}"
+    unlisted = set(recorded) - set(PAGES[page].records)
+    assert not unlisted, f"list {sorted(unlisted)} under records of {page} in book/pages.yml"
+
+
+@run
+@pytest.mark.parametrize(("page", "figure"), FIGURES)
+def test_figure_is_in_its_range(results, page, figure):
+    values = numbers_in(results(page)[figure].value)
+    low, high = PAGES[page].ranges[figure]
+    assert values
+    assert all(low <= v <= high for v in values), f"{figure} = {values} is not in [{low}, {high}]"
+
+
+TRANSITIONS = [
+    ("03_transition", 10, 10_000),
+    ("03_transition_faces", 10, 6_000),
+    ("03_transition_bfcnn", 10, 10_000),
+    ("03_transition_c_alpha", 10, 100_000),
+]
+
+
+@run
+@pytest.mark.parametrize(("page", "few", "many"), TRANSITIONS)
+def test_few_images_are_memorized_and_many_are_not(results, page, few, many):
+    recorded = {name.removeprefix("transition."): r.value for name, r in results(page).items()}
+    # few: copies of the own set, known far better than other images
+    assert recorded[f"closest_corr.{few}"] > 0.97
+    assert recorded[f"closest_corr_unseen.{few}"] < recorded[f"closest_corr.{few}"] - 0.1
+    assert recorded[f"psnr_train.{few}.12"] > recorded[f"psnr_test.{few}.12"] + 10
+    assert recorded[f"distance_memorizer.{few}"] < recorded[f"distance_other.{few}"] / 2
+    # many: no trace of the own set, and the two networks agree
+    assert abs(recorded[f"closest_corr.{many}"] - recorded[f"closest_corr_unseen.{many}"]) < 0.01
+    assert recorded[f"psnr_train.{many}.12"] < recorded[f"psnr_test.{many}.12"] + 1
+    assert recorded[f"distance_other.{many}"] < recorded[f"distance_memorizer.{many}"] / 2
+    assert recorded[f"pair_corr.{many}"] > recorded[f"chance_corr.{many}"] + 0.2
+    assert recorded[f"beta_100.pair_corr.{many}"] > recorded[f"beta_100.pair_corr.{few}"] + 0.1
+
+
+@run
+@pytest.mark.parametrize("page", ["03_transition", "03_transition_faces"])
+def test_the_change_lies_between_100_and_1000_images(results, page):
+    own, other = (
+        [results(page)[f"transition.{name}.{n}"].value for n in (100, 1000)]
+        for name in ("closest_corr", "closest_corr_unseen")
+    )
+    assert own[0] > max(0.97, other[0] + 0.1)
+    assert own[1] < other[1] + 0.03
+
+
+@run
+@pytest.mark.parametrize(
+    ("page", "dataset"), [("11_inverse", "fashion"), ("11_inverse_faces", "faces")]
+)
+def test_the_mean_of_ten_solutions_beats_one_and_total_variation(results, page, dataset):
+    found = results(page)
+    for task in ("inpainting", "x4"):
+        tv, one, mean = (
+            found[f"inverse.{task}.{dataset}.psnr_{way}"].value for way in ("tv", "sample", "mean")
+        )
+        assert mean > one + 0.8
+        assert mean > tv + 0.5
+
+
+@run
+def test_the_book_builds(built_book):
+    assert (built_book / "index.html").is_file()
+
+
+# --- the list of pages, without running any -------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_record_has_its_range(page):
+    bare = [name for name in PAGES[page].records if name not in PAGES[page].ranges]
+    assert not bare, f"give {bare} of {page} a range in book/pages.yml: `- name: [low, high]`"
+
+
+def test_every_notebook_is_a_page():
+    notebooks = set((ROOT / "book").glob("*.ipynb"))
+    assert notebooks == {page.notebook for page in PAGES.values()}
+
+
+def test_the_contents_are_those_of_the_pages():
+    made = make_contents(list(PAGES.values()), load_prose(ROOT))
+    assert (ROOT / "_toc.yml").read_text() == made, "run `gahb toc`"
+    prose = {path.stem for path in (ROOT / "book").glob("*.md")} - {"index"}
+    assert set(load_prose(ROOT)) == prose, "list every text of book/ under prose in book/pages.yml"
+
+
+def test_chapters_are_counted_as_they_are_named():
+    numbers = [chapter_number(name) for name in PAGES]
+    counted = list(dict.fromkeys(n for n in numbers if n))
+    assert counted == list(range(1, len(counted) + 1))
+
+
+def test_only_the_pages_that_are_asked_for_are_run():
+    def item(fixtures, **params):
+        return SimpleNamespace(fixturenames=fixtures, callspec=SimpleNamespace(params=params))
+
+    two = [item(["results", "executed_pages"], page=name) for name in ("b", "a", "b")]
+    plain = SimpleNamespace(fixturenames=["tmp_path"])
+    assert asked_pages([*two, plain]) == ["b", "a"]
+    assert asked_pages([*two, SimpleNamespace(fixturenames=["executed_pages"])]) == []  # all
+    assert asked_pages([*two, item(["built_book", "executed_pages"], path="x", page="a")]) == []
+
+
+def test_numbers_are_found_in_any_value():
+    assert numbers_in({"a": [1, 2], "b": 3.5}) == [1, 2, 3.5]
