@@ -24,6 +24,7 @@ from gahb_core.pages import (
 from gahb_core.pages.jobs import EXECUTORS
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
+FETCHED = ("faces", "celeba", "lsun", "authors")  # a test holds it: images take seconds to load
 PROFILES = ("laptop", "paper", "smoke")
 
 
@@ -250,7 +251,12 @@ def make_parser() -> argparse.ArgumentParser:
     add(show_recipes, "recipes")
     _add_train_options(add(train, "train"))
     option = add(fetch, "fetch", profile=False)
-    option("datasets", nargs="+", metavar="DATASET", help="faces, celeba, lsun or authors")
+    option(
+        "datasets",
+        nargs="+",
+        metavar="DATASET",
+        help=" or ".join([", ".join(FETCHED[:-1]), FETCHED[-1]]),
+    )
     option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
     _add_run_options(add(run, "run"))
     add(write_toc, "toc", profile=False)

@@ -408,7 +408,20 @@ def check(function, good, name, value):
             torch.testing.assert_close(a.abs(), b.abs(), rtol=1e-3, atol=1e-3, msg=call)
 
 
-EVERY = CASES | MAKERS
+def family_cases():
+    """Return a good call of what each family of images makes and draws, if it has none above."""
+    found = {}
+    for family in images.FAMILIES.values():
+        calls = {family.make: draws({}), family.sample_parameters: draws({})}
+        if family.draw:
+            parameters = family.sample_parameters(num=2, size=12, seed=0, start=0)
+            calls[family.draw] = {"parameters": parameters, "size": 12}
+        public = {f for f in calls if f and not f.__name__.startswith(("_", "<lambda>"))}
+        found |= {f: calls[f] for f in public if f not in CASES}
+    return found
+
+
+EVERY = CASES | MAKERS | family_cases()
 
 
 @pytest.mark.parametrize("function", EVERY, ids=lambda f: f"{f.__module__[10:]}.{f.__name__}")

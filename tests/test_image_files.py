@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from gahb_core.images import faces, garments
+from gahb_core.images import faces, fashion
 from gahb_core.images.files import read_images
 
 
@@ -55,9 +55,9 @@ def test_both_sets_read_their_file_so(tmp_path, monkeypatch):
     (tmp_path / "faces_64.npz").write_bytes(SPOILED["half"])
     with pytest.raises(ValueError, match="is cut, changed or foreign .*'gahb fetch faces'"):
         faces.load_faces()
-    monkeypatch.setattr(garments, "EMBEDDED", tmp_path / "faces_64.npz")
+    monkeypatch.setattr(fashion, "EMBEDDED", tmp_path / "faces_64.npz")
     with pytest.raises(ValueError, match="get this file of the book's repository again"):
-        garments.load_embedded.__wrapped__()
+        fashion.load_embedded.__wrapped__()
 
 
 def test_a_damaged_picture_of_the_archive_is_named():

@@ -9,18 +9,8 @@ from PIL import Image
 
 from gahb_core import images
 from gahb_core.images import faces as faces_file
-from gahb_core.images import files, garments, sets
+from gahb_core.images import fashion, files, sets
 from gahb_core.images.c_alpha import coverage
-
-
-@pytest.mark.parametrize("make", [lambda **k: images.make_c_alpha(alpha=2, **k), images.make_disks])
-def test_made_image_17_is_the_same_alone_or_in_a_batch(make):
-    batch = make(num=20, size=24, seed=5)
-    assert torch.allclose(batch[17:], make(num=3, size=24, seed=5, start=17), atol=1e-6)
-    assert batch.shape == (20, 1, 24, 24)
-    assert batch.min() >= 0
-    assert batch.max() <= 1
-    assert not torch.equal(batch[0], batch[1])
 
 
 def test_c_alpha_is_its_parts_put_together():
@@ -120,7 +110,7 @@ def test_tangent_vectors_of_a_disk_agree_with_finite_differences():
 
 
 def test_garments_are_22000_checked_and_disjoint():
-    pixels = garments.load_embedded()
+    pixels = fashion.load_embedded()
     assert pixels.shape == (22_000, 28, 28)
     a, b, test = (images.load_images("fashion", s) for s in ("A", "B", "test"))
     assert (len(a), len(b), len(test)) == (10_000, 10_000, 2_000)
@@ -137,7 +127,7 @@ def test_small_garments_are_block_means():
 
 
 def test_no_two_garments_correlate_above_the_limit():
-    rows = torch.from_numpy(garments.load_embedded()[:3000]).float().flatten(1)
+    rows = torch.from_numpy(fashion.load_embedded()[:3000]).float().flatten(1)
     close = torch.corrcoef(rows) - torch.eye(3000)
     assert close.max() <= 0.95 + 1e-5
 
@@ -201,8 +191,8 @@ def _npy():
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_or_foreign_file_is_refused_with_its_cure(how, monkeypatch, tmp_path):
     monkeypatch.setenv("GAHB_DATA", str(tmp_path))
-    monkeypatch.setattr(garments, "EMBEDDED", tmp_path / "fashion.npz")
-    garments.load_embedded.cache_clear()
+    monkeypatch.setattr(fashion, "EMBEDDED", tmp_path / "fashion.npz")
+    fashion.load_embedded.cache_clear()
     rng = np.random.default_rng(0)
     for name, dataset, cure in (
         (faces_file.FILE, "faces", "delete it and run 'gahb fetch faces'"),
@@ -214,7 +204,7 @@ def test_a_damaged_or_foreign_file_is_refused_with_its_cure(how, monkeypatch, tm
         with pytest.raises(ValueError, match=f"is cut, changed or foreign .*: {cure}") as error:
             images.load_images(dataset, "A")
         assert str(error.value).startswith(str(path))
-    garments.load_embedded.cache_clear()
+    fashion.load_embedded.cache_clear()
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

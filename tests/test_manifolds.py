@@ -292,18 +292,6 @@ def test_makers_refuse_what_they_cannot_do():
 # --- the images -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dataset", ["disks", "sinusoids", "ray", "shuffled/disks"])
-def test_made_sets_have_disjoint_splits_and_any_index(dataset):
-    opened = images.open_images(dataset, "A")
-    x = opened.take(torch.arange(4))
-    assert opened.num is None
-    assert x.shape == (4, 1, 32, 32)
-    assert 0 <= float(x.min()) <= float(x.max()) <= 1
-    assert torch.equal(opened.take(torch.tensor([3, 1])), x[[3, 1]])
-    assert torch.equal(images.load_images(dataset, "A", 4), x)
-    assert not torch.equal(images.load_images(dataset, "B", 4), x)
-
-
 def test_a_ray_holds_one_image():
     x = images.load_images("ray", "test", 3)
     image = images.load_images("fashion", "A", 1)[0]
@@ -330,22 +318,6 @@ def test_shuffled_pixels_are_the_same_pixels_elsewhere():
     assert torch.equal(images.unshuffle_pixels(mixed), x)
     assert torch.equal(mixed.flatten(1).sort(1).values, x.flatten(1).sort(1).values)
     assert images.locate("shuffled/fashion") == images.locate("fashion")
-
-
-@pytest.mark.parametrize("kind", ["disks", "sinusoids", "ray"])
-def test_tangent_vectors_are_differences(kind):
-    draw, parameters = {
-        "disks": (lambda p: images.draw_disks(p, 32), images.make_disk_parameters(2)),
-        "sinusoids": (lambda p: images.draw_sinusoids(p, 8), images.make_sinusoid_parameters(2)),
-        "ray": (lambda p: images.draw_ray(p, PICTURE), images.make_ray_parameters(2)),
-    }[kind]
-    parameters = parameters.double()
-    tangents = images.tangent_vectors(draw, parameters)
-    step = 1e-6
-    for k in range(parameters.shape[1]):
-        move = step * torch.eye(parameters.shape[1]).double()[k]
-        wanted = (draw(parameters + move) - draw(parameters - move)) / (2 * step)
-        torch.testing.assert_close(tangents[:, k], wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_images_refuse_what_they_cannot_do():

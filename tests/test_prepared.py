@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from gahb_core import cli, images
-from gahb_core.images import files, prepared, sources
+from gahb_core.images import celeba_lsun, files, prepared
 
 NUM, DISTINCT = 60, 45  # pictures, the last 15 of them near-duplicates of the first 15
 
@@ -71,7 +71,7 @@ def source(data, monkeypatch):
 
 def make_celeba(folder, monkeypatch, num=NUM):
     """Write a tiny archive of CelebA, its pictures in no order, and return its path."""
-    monkeypatch.setattr(sources, "CELEBA_NUM", NUM)
+    monkeypatch.setattr(celeba_lsun, "CELEBA_NUM", NUM)
     path = folder / "celeba" / "img_align_celeba.zip"
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as file:
@@ -144,7 +144,7 @@ def test_lsun_from_its_database(data):
 def test_celeba_is_downloaded_whole_or_not_at_all(data, monkeypatch, tmp_path_factory):
     made = make_celeba(data, monkeypatch)
     archive = tmp_path_factory.mktemp("there") / "drive.zip"
-    monkeypatch.setattr(sources, "CELEBA", archive.as_uri())
+    monkeypatch.setattr(celeba_lsun, "CELEBA", archive.as_uri())
     by_hand = f"bring img_align_celeba.zip .* by hand to {made}"
     content = made.read_bytes()
     made.unlink()
@@ -155,7 +155,7 @@ def test_celeba_is_downloaded_whole_or_not_at_all(data, monkeypatch, tmp_path_fa
             images.fetch("celeba")
         assert list(made.parent.iterdir()) == []
     archive.write_bytes(content)
-    monkeypatch.setattr(sources, "CELEBA_MD5", hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(celeba_lsun, "CELEBA_MD5", hashlib.md5(content).hexdigest())
     images.fetch("celeba", size=24, say=lambda line: None)
     assert [path.name for path in made.parent.iterdir()] == ["img_align_celeba.zip"]
     assert made.read_bytes() == content
@@ -199,7 +199,7 @@ def test_a_missing_package_says_what_to_install(data, monkeypatch):
     make_lsun(data)
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(images.MissingData, match=r'lmdb, which is not installed: .*-e "\.\[paper'):
-        sources.open_source("lsun")
+        celeba_lsun.open_source("lsun")
 
 
 # --- preparing ----------------------------------------------------------------------------------

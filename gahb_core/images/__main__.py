@@ -1,10 +1,10 @@
-"""Make the embedded garments anew: `python -m gahb_core.images FOLDER` (see `garments`)."""
+"""Make the embedded garments anew: `python -m gahb_core.images FOLDER` (see `fashion`)."""
 
 import hashlib
 import sys
 from pathlib import Path
 
-from gahb_core.images.garments import make_embedded
+from gahb_core.images.fashion import make_embedded
 
 if len(sys.argv) != 2:
     sys.exit("usage: python -m gahb_core.images FOLDER (with the data set's two image files)")

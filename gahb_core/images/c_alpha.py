@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_choice, check_count, check_floating, check_number
+from gahb_core.images.family import Family
 from gahb_core.noise import sample_uniform
 
 # how much steeper than |ω|^−α a spectrum must fall to be C^α exactly: (contour, background)
@@ -156,3 +157,12 @@ def make_c_alpha(
         parts = make_c_alpha_parts(some, alpha, size, seed, start + first, **options)
         x[first : first + some] = parts.x
     return x
+
+
+FAMILY = Family(
+    "c_alpha",
+    "with its regularity, as in 'c_alpha/alpha=2'",
+    options={"alpha": float, "background_alpha": float, "spectrum": str, "amplitude": str},
+    needed=("alpha",),
+    make=make_c_alpha,
+)

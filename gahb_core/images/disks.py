@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_points
+from gahb_core.images.family import Family
 from gahb_core.noise import sample_uniform
 
 
@@ -48,3 +49,12 @@ def draw_disks(parameters: Tensor, size: int = 32) -> Tensor:
 def make_disks(num: int, size: int = 32, seed: int = 0, start: int = 0) -> Tensor:
     """Return `num` random disks (num, 1, size, size) in [0, 1], disk i from its own stream."""
     return draw_disks(make_disk_parameters(num, size, seed, start), size)
+
+
+FAMILY = Family(
+    "disks",
+    make=make_disks,
+    sample_parameters=make_disk_parameters,
+    draw=draw_disks,
+    denoiser="disk_denoiser",
+)

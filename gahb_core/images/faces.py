@@ -11,9 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from gahb_core.files import writing
+from gahb_core.images.family import Family
 from gahb_core.images.files import (
     MissingData,
     check_pixels,
@@ -27,6 +30,8 @@ from gahb_core.images.resize import resize_area
 ARCHIVE = "https://github.com/hromi/SMILEsmileD/archive/refs/heads/master.zip"
 SHA256 = "fd514dad08f8b40dd5d73492f660bddcf13d020358086d5b893edfb0e6dac06e"
 FILE = "faces_64.npz"
+# first image, and how many, of each split
+RANGES = {"A": (0, 6_000), "B": (6_000, 6_000), "test": (12_000, 1_145)}
 
 
 def locate_faces() -> Path:
@@ -98,6 +103,19 @@ def load_faces(size: int = 64) -> np.ndarray:
     images = _load(locate_faces())
     if size == images.shape[-1]:
         return images
-    import torch
-
     return resize_area(torch.from_numpy(images).float(), size).numpy()
+
+
+def load_split(split: str, size: int = 32) -> Tensor:
+    """Return the faces (N, 1, S, S) of a split, in [0, 1]."""
+    first, num = RANGES[split]
+    return torch.from_numpy(load_faces(size)[first : first + num]).float()[:, None] / 255
+
+
+FAMILY = Family(
+    "faces",
+    "64 and smaller",
+    load=load_split,
+    locate=locate_faces,
+    fetch=lambda size, say: fetch_faces(),
+)

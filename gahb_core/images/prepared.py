@@ -1,4 +1,4 @@
-"""Sets of pictures too many to hold: made once into a file of bytes, read from the disk after.
+"""CelebA and LSUN, too many to hold: made once into a file of bytes, read from the disk after.
 
 Pictures are taken in the order of one fixed permutation, made grey and square, and kept if they
 are no near-duplicate of one before, until there are enough. `<set>_<size>.npy` has the images,
@@ -12,7 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,11 @@ import torch
 from PIL import Image
 
 from gahb_core.files import lock, sweep, write_safely, writing
+from gahb_core.images.celeba_lsun import NAMES, open_source
+from gahb_core.images.family import Family
 from gahb_core.images.files import BLOCK, Distinct, MissingData, check_pixels, data_folder
 from gahb_core.images.pictures import centre_square
 from gahb_core.images.resize import resize_area
-from gahb_core.images.sources import open_source
 
 DEFAULT_SIZE = 80
 MOST_A, LEAST_TEST = 100_000, 1_000
@@ -230,3 +231,17 @@ def _hash_first(source: Sequence[Image.Image]) -> str:
     if not len(source):
         raise ValueError("the source must have pictures, and it has none")
     return hashlib.sha256(source[0].convert("RGB").tobytes()).hexdigest()
+
+
+FAMILIES = tuple(
+    Family(
+        name,
+        "prepared by `gahb fetch`, size by size",
+        size=DEFAULT_SIZE,
+        load=partial(load_prepared, name),
+        locate=partial(locate_prepared, name),
+        fetch=partial(prepare, name),
+        by_size=True,
+    )
+    for name in NAMES
+)

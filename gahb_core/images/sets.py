@@ -9,27 +9,13 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_choice, check_count, check_number
-from gahb_core.images import faces, garments, prepared, sources
-from gahb_core.images.c_alpha import make_c_alpha
-from gahb_core.images.disks import make_disks
-from gahb_core.images.ray import make_ray
-from gahb_core.images.resize import resize_area
+from gahb_core.images import c_alpha, disks, ellipses, faces, fashion, prepared, sinusoids
+from gahb_core.images.family import Family
+from gahb_core.images.ray import draw_ray, make_ray, make_ray_parameters
 from gahb_core.images.shuffled import shuffle_pixels
-from gahb_core.images.sinusoids import make_sinusoids
 
 SPLITS = ("A", "B", "test")
-# first image, and how many, of each split of the loaded sets
-_RANGES = {
-    "fashion": {"A": (0, 10_000), "B": (10_000, 10_000), "test": (20_000, 2_000)},
-    "faces": {"A": (0, 6_000), "B": (6_000, 6_000), "test": (12_000, 1_145)},
-}
-_SIZES = {"fashion": 32, "faces": 32} | dict.fromkeys(sources.NAMES, prepared.DEFAULT_SIZE)
 _SHUFFLED = "shuffled/"
-
-
-def _make_ray(num: int, size: int, image: str = "fashion", **stream: int) -> Tensor:
-    """Return the ray of the first image of A of the loaded set named `image`."""
-    return make_ray(_first_image(image, size), num, **stream)
 
 
 @lru_cache(maxsize=8)
@@ -37,16 +23,22 @@ def _first_image(dataset: str, size: int) -> Tensor:
     return load_images(dataset, "A", 1, size)[0]
 
 
-_MADE = {
-    "c_alpha": make_c_alpha,
-    "disks": make_disks,
-    "ray": _make_ray,
-    "sinusoids": make_sinusoids,
-}
-_OPTIONS = {
-    "c_alpha": {"alpha": float, "background_alpha": float, "spectrum": str, "amplitude": str},
-    "ray": {"image": str},
-}
+def _make_ray(num: int, size: int, image: str = "fashion", **stream: int) -> Tensor:
+    """Return the ray of the first image of A of the loaded set named `image`."""
+    return make_ray(_first_image(image, size), num, **stream)
+
+
+RAY = Family(
+    "ray",
+    "or 'ray/image=faces', of the sizes of its image",
+    options={"image": str},
+    make=_make_ray,
+    sample_parameters=lambda num, size, seed, start: make_ray_parameters(num, seed, start),
+    draw=lambda parameters, size: draw_ray(parameters, _first_image("fashion", size)),
+    denoiser="ray_denoiser",
+)
+MODULES = (fashion, faces, c_alpha, disks, ellipses, sinusoids)  # each has one FAMILY
+FAMILIES = {f.name: f for f in (*(m.FAMILY for m in MODULES), RAY, *prepared.FAMILIES)}
 
 
 class ImageSet(NamedTuple):
@@ -72,17 +64,20 @@ def parse_name(dataset: str) -> tuple[str, dict]:
     if not isinstance(dataset, str):
         raise ValueError(f"dataset must be the name of an image set, not {dataset!r}")
     family, *words = dataset.removeprefix(_SHUFFLED).split("/")
-    known = _OPTIONS.get(family, {})
-    if family not in _SIZES and family not in _MADE:
-        raise ValueError(f"dataset must be of {[*_SIZES, *_MADE]}, not {dataset!r}")
+    if family not in FAMILIES:
+        raise ValueError(f"dataset must be of {list(FAMILIES)}, not {dataset!r}")
+    known = FAMILIES[family].options
     options = {}
     for word in words:
         key, _, value = word.partition("=")
         if key not in known or not value:
             raise ValueError(f"options of {family!r} must be of {list(known)}, not {word!r}")
         options[key] = _read_option(known[key], value, f"{key} of dataset {dataset!r}")
-    if family == "c_alpha" and "alpha" not in options:
-        raise ValueError(f"dataset 'c_alpha' needs alpha, as in 'c_alpha/alpha=2', not {dataset!r}")
+    for key in FAMILIES[family].needed:
+        if key not in options:
+            raise ValueError(
+                f"dataset {family!r} needs {key}, as in '{family}/{key}=2', not {dataset!r}"
+            )
     return family, options
 
 
@@ -91,22 +86,6 @@ def _read_option(kind: type, value: str, name: str) -> float | str:
         return check_number(float(value), name, low=0) if kind is float else value
     except ValueError as error:
         raise ValueError(f"{name} must be a number, at least 0, not {value!r}") from error
-
-
-def _loaded(family: str, split: str, size: int) -> Tensor | np.ndarray:
-    """Return the images of a split, ready; or, where they are too many, bytes on the disk."""
-    if family in sources.NAMES:
-        return prepared.load_prepared(family, split, size)
-    first, num = _RANGES[family][split]
-    if family == "fashion":
-        if size > 32:
-            raise ValueError(
-                f"size of 'fashion' must be at most 32 (28 and a margin of 2), not {size}"
-            )
-        x = torch.from_numpy(garments.load_embedded()[first : first + num]).float() / 255
-        return resize_area(torch.nn.functional.pad(x, (2, 2, 2, 2))[:, None], size)
-    pixels = faces.load_faces(size)[first : first + num]
-    return torch.from_numpy(pixels).float()[:, None] / 255
 
 
 def _check_indices(indices: Tensor, num: int | None) -> None:
@@ -127,8 +106,8 @@ def _take(x: Tensor | np.ndarray, indices: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(x[indices.numpy()])).float()[:, None] / 255
 
 
-def _open_made(family: str, options: dict, split: str, num: int | None, size: int) -> ImageSet:
-    make, seed = _MADE[family], SPLITS.index(split)
+def _open_made(make: Callable, options: dict, split: str, num: int | None, size: int) -> ImageSet:
+    seed = SPLITS.index(split)
 
     def take(indices: Tensor) -> Tensor:
         _check_indices(indices, num)
@@ -151,17 +130,18 @@ def open_images(
         ValueError: for an unknown set, split or option, or more images than the split has.
         MissingData: where the files are not on this machine.
     """
-    family, options = parse_name(dataset)
+    name, options = parse_name(dataset)
     if dataset.startswith(_SHUFFLED):
         kept = open_images(dataset.removeprefix(_SHUFFLED), split, num, size)
         return ImageSet(lambda indices: shuffle_pixels(kept.take(indices)), kept.num)
     check_choice(split, "split", SPLITS)
     if num is not None:
         check_count(num, "num")
-    size = check_count(_SIZES.get(family, 32) if size is None else size, "size")
-    if family in _MADE:
-        return _open_made(family, options, split, num, size)
-    x = _loaded(family, split, size)
+    family = FAMILIES[name]
+    size = check_count(family.size if size is None else size, "size")
+    if family.make:
+        return _open_made(family.make, options, split, num, size)
+    x = family.load(split, size)
     if num is not None and num > len(x):
         raise ValueError(f"num must be at most {len(x)} for {dataset!r} {split}, not {num}")
     x = x[:num]
@@ -174,11 +154,10 @@ def load_images(
     """Return images (N, 1, S, S), float32 in [0, 1]: the first `num` of a split (None: all).
 
     Args:
-        dataset: "fashion" (32 and smaller), "faces" (64 and smaller, default 32), "celeba" or
-            "lsun" (bedrooms; default 80; prepared by `gahb fetch`, size by size),
-            "c_alpha/alpha=2", "disks", "sinusoids", "ray" or "ray/image=faces" (any size,
-            default 32, the ray's as its image allows; `num` is needed, for they never end);
-            "shuffled/…" before any of them: pixels moved by one fixed permutation.
+        dataset: a name that begins with its family's:
+    {families}
+            or "shuffled/…" before any of them: pixels moved by one fixed permutation. `num` is
+            needed where they are made, for those never end.
         split: "A", "B" or "test"; disjoint.
         num: how many.
         size: side in pixels.
@@ -193,18 +172,21 @@ def load_images(
     return opened.take(torch.arange(opened.num))
 
 
+_LINES = [
+    f'"{f.name}" (' + ", ".join([f"default {f.size}", *([f.about] if f.about else [])]) + ")"
+    for f in FAMILIES.values()
+]
+load_images.__doc__ = load_images.__doc__.replace("{families}", ",\n            ".join(_LINES))
+
+
 def locate(dataset: str) -> str:
     """Return where the files of an image set are ("made", for those that need none).
 
     Raises:
         MissingData: where they are not on this machine, with the command that brings them.
     """
-    family, _ = parse_name(dataset)
-    if family in sources.NAMES:
-        return str(prepared.locate_prepared(family))
-    if family == "faces":
-        return str(faces.locate_faces())
-    return str(garments.EMBEDDED) if family == "fashion" else "made"
+    family = FAMILIES[parse_name(dataset)[0]]
+    return str(family.locate()) if family.locate else "made"
 
 
 def fetch(dataset: str, size: int | None = None, say: Callable[[str], None] = print) -> str:
@@ -219,9 +201,9 @@ def fetch(dataset: str, size: int | None = None, say: Callable[[str], None] = pr
         ValueError: for an unknown set, a size where none is needed, or a cut or foreign file.
         MissingData: where it cannot be brought, with what to do by hand.
     """
-    family, _ = parse_name(dataset)
-    if family in sources.NAMES:
-        return str(prepared.prepare(family, _SIZES[family] if size is None else size, say))
-    if size is not None:
+    family = FAMILIES[parse_name(dataset)[0]]
+    if size is not None and not family.by_size:
         raise ValueError(f"size must not be given for {dataset!r}: its file has all sizes")
-    return str(faces.fetch_faces()) if family == "faces" else locate(dataset)
+    if family.fetch is None:
+        return locate(dataset)
+    return str(family.fetch(family.size if size is None else size, say))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_points
+from gahb_core.images.family import Family
 from gahb_core.noise import sample_uniform
 
 
@@ -38,3 +39,12 @@ def make_sinusoids(num: int, size: int = 32, seed: int = 0, start: int = 0) -> T
         ValueError: where `size` is below 3, and as `noise.sample_uniform` does.
     """
     return draw_sinusoids(make_sinusoid_parameters(num, seed, start), size).contiguous()
+
+
+FAMILY = Family(
+    "sinusoids",
+    make=make_sinusoids,
+    sample_parameters=lambda num, size, seed, start: make_sinusoid_parameters(num, seed, start),
+    draw=draw_sinusoids,
+    denoiser="sinusoid_denoiser",
+)
