@@ -4,8 +4,8 @@ A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` e
 """
 
 ROOMS = (
-    "checks", "files", "noise", "images", "metrics", "bases", "denoisers", "networks", "jacobian",
-    "sampling", "multiscale", "recipes", "training", "authors", "checkpoints", "figures",
-    "widgets", "live", "pages", "cli",
+    "checks", "files", "noise", "images", "metrics", "bases", "denoisers", "networks",
+    "densities", "jacobian", "sampling", "multiscale", "recipes", "training", "authors",
+    "checkpoints", "figures", "widgets", "live", "pages", "cli",
 )  # fmt: skip
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from gahb_core.densities import EnergyNet
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
 from gahb_core.noise import SigmaLaw
 
@@ -23,13 +24,15 @@ class Recipe:
             of the bands, 1/2^j of the images'. Paper (b) multiplies each image by a random
             intensity for all but details; a bias-free network answers to a·x + a·σz as to
             x + σz, times a: another law of σ, so it is left to the law.
-        architecture: "unet" or "bfcnn".
+        architecture: "unet", "bfcnn", or "energy": an energy on a UNet, told σ, trained by the dual
+            loss (`densities.dual_errors`), both errors weighing one.
         channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
         num_layers: BF-CNN: convolutions.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
-        weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers').
+        weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
+            of no effect on an energy, whose two errors have their own.
         batch_size, num_steps: images a step, and steps.
         learning_rate: at its highest.
         optimizer: "muon" (with Adam for what is no matrix) or "adam".
@@ -70,7 +73,7 @@ class Recipe:
     expected: dict = field(default_factory=dict, compare=False)
 
 
-def make_network(recipe: Recipe) -> UNet | BFCNN:
+def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
     """Return the recipe's network with its initial weights.
 
     Raises:
@@ -82,23 +85,28 @@ def make_network(recipe: Recipe) -> UNet | BFCNN:
             "bands must be 'low', or 'details' of a level from 1, "
             f"not {recipe.bands!r} of level {recipe.level}"
         )
-    if told and recipe.architecture == "unet":
-        raise ValueError("architecture must be 'bfcnn' for details, not 'unet'")
-    if recipe.skip and recipe.architecture == "unet":
-        raise ValueError("skip must be False for a 'unet', not True")
-    if recipe.told_sigma and recipe.architecture != "unet":
-        raise ValueError(f"told_sigma must be False for a {recipe.architecture!r}, not True")
-    if recipe.architecture == "unet":
+    kind = recipe.architecture
+    if kind not in ("unet", "bfcnn", "energy"):
+        raise ValueError(f"architecture must be 'unet', 'bfcnn' or 'energy', not {kind!r}")
+    if told and kind != "bfcnn":
+        raise ValueError(f"architecture must be 'bfcnn' for details, not {kind!r}")
+    if recipe.skip and kind != "bfcnn":
+        raise ValueError(f"skip must be False for a {kind!r}, not True")
+    if recipe.told_sigma and kind != "unet":
+        raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
+    if kind == "energy":
+        net = EnergyNet(recipe.channels)
+        initialize(net.net, recipe.seed, recipe.gain)
+        return net
+    if kind == "unet":
         net = UNet(
             len(recipe.channels) - 1, channels=recipe.channels, channels_in=1 + recipe.told_sigma
         )
-    elif recipe.architecture == "bfcnn":
+    else:
         ends = (4, 3) if told else (1, 1)
         net = BFCNN(
             recipe.num_layers, recipe.channels[0], *ends, recipe.spatial_layers, recipe.skip
         )
-    else:
-        raise ValueError(f"architecture must be 'unet' or 'bfcnn', not {recipe.architecture!r}")
     return initialize(net, recipe.seed, recipe.gain)
 
 
@@ -176,6 +184,13 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
     return table
 
 
+def _energies(garments: Recipe) -> list[Recipe]:
+    """Return the energies of garments, up to a σ at which their blurred density is a Gaussian."""
+    energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0))
+    energy = replace(energy, batch_size=8, num_steps=20_000, freeze_norm=0.1, expected={})
+    return _by_num(energy, "energy/fashion", (10_000,))
+
+
 def _laptop() -> dict[str, Recipe]:
     reached = {"psnr_out.0": 17.8, "psnr_out.10": 22.4, "psnr_out.20": 28.4, "psnr_out.30": 35.6}
     garments = Recipe("", "fashion", expected=reached)
@@ -185,6 +200,7 @@ def _laptop() -> dict[str, Recipe]:
     table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
     told = replace(garments, name="told/fashion/N=10000/A", num=10_000, told_sigma=True)
     table.append(replace(told, expected={}))
+    table += _energies(garments)
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):

@@ -271,3 +271,9 @@ def test_what_a_network_cannot_take_is_refused_in_words(make, y):
 def test_no_image_has_no_noise(name):
     net = _trained_looking(NETS[name], torch.float32)
     assert net(torch.zeros(0, 1, 8, 8)).shape == (0, 1, 8, 8)
+
+
+def test_the_norm_has_a_second_derivative_through_its_deviation():
+    norm = BiasFreeNorm(2).double().train()
+    x = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda v: norm(v), (x,))

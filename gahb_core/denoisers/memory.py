@@ -1,5 +1,6 @@
 """The exact denoiser of a finite training set: the memoriser."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -27,6 +28,22 @@ class Memory:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y` (B, ...)."""
+        mean, origin, _ = self._read(y, sigma)
+        return (mean + origin).reshape(y.shape)
+
+    def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return log p_σ(y), shape (B,): the mean over the set of N(y; x_n, σ²)."""
+        _, origin, log_weight = self._read(y, sigma)
+        variance = needed_sigma(sigma, y).reshape(-1) ** 2
+        flat = as_rows(y) - origin
+        scale = math.log(len(self.train)) + flat.shape[1] / 2 * torch.log(2 * math.pi * variance)
+        return log_weight[:, 0] - flat.square().sum(1) / (2 * variance) - scale
+
+    def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean (B, D) from an origin (D,), and log Σ_n exp(...) of all weights (B, 1).
+
+        The weights are without exp(−‖y − origin‖²/2σ²), which they share.
+        """
         check_points(y, self.train.shape[1:])
         variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
         # distances from a nearby origin: ‖y − x‖² loses fewer digits, and the softmax is unmoved
@@ -38,7 +55,7 @@ class Memory:
             share = torch.sigmoid(log_here - log_weight)  # of this block, in all weight so far
             mean = mean + share * (mean_here - mean)
             log_weight = torch.logaddexp(log_weight, log_here)
-        return (mean + origin).reshape(y.shape)
+        return mean, origin, log_weight
 
     def _blocks(
         self, flat: Tensor, origin: Tensor, variance: Tensor

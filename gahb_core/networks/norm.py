@@ -31,14 +31,19 @@ class BiasFreeNorm(nn.Module):
         return y
 
 
+def _mean_and_sd(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each channel of `x` (B, C, H, W), (1, C, 1, 1) each."""
+    # E[x²] − E[x]²: four times faster than var(), and the same to rounding
+    mean, power = (t.mean(dim=(0, 2, 3), keepdim=True) for t in (x, x * x))
+    return mean, torch.sqrt(power - mean * mean + EPS)
+
+
 class _DivideByDeviation(torch.autograd.Function):
     """x γ / sd and sd, with the gradient by hand: three times faster on a CPU than autograd's."""
 
     @staticmethod
     def forward(ctx, x: Tensor, gammas: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
-        # E[x²] − E[x]²: four times faster than var(), and the same to rounding
-        mean, power = (t.mean(dim=(0, 2, 3), keepdim=True) for t in (x, x * x))
-        sd = torch.sqrt(power - mean * mean + EPS)
+        mean, sd = _mean_and_sd(x)
         ctx.save_for_backward(x, gammas, mean, sd)
         ctx.mark_non_differentiable(sd)
         return x * (gammas / sd), sd
@@ -46,6 +51,8 @@ class _DivideByDeviation(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
         x, gammas, mean, sd = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is to come: through mean and sd, too
+            mean, sd = _mean_and_sd(x)
         scaled = (grad * x).sum(dim=(0, 2, 3), keepdim=True) / sd
         # through sd: d sd / dx = (x − mean) / (n sd)
         slope = -scaled * gammas * x.shape[1] / (sd * sd * x.numel())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.denoisers import with_sigma
+from gahb_core.densities import EnergyNet, dual_errors
 from gahb_core.images import ImageSet, open_images
 from gahb_core.multiscale import haar_level
 from gahb_core.networks import BiasFreeNorm
@@ -116,13 +117,14 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
     The momentum average of training is noisy and trails the weights, most of all averaged ones.
     """
     norms = _norms(net)
+    device = norms[0].gammas.device
     totals = [torch.zeros_like(n.running_sd) for n in norms]
     net.train()
     for norm in norms:
         norm.momentum = 1.0
     for i in range(num_batches):
-        y, _, _ = make_batch(recipe, images, recipe.num_steps + i)
-        net(y.to(norms[0].gammas.device))
+        y, _, sigma = (t.to(device) for t in make_batch(recipe, images, recipe.num_steps + i))
+        net(y, sigma) if isinstance(net, EnergyNet) else net(y)
         for total, norm in zip(totals, norms, strict=True):
             total += norm.running_sd**2 / num_batches
     for total, norm in zip(totals, norms, strict=True):
@@ -167,6 +169,14 @@ class _State:
         torch._foreach_lerp_(list(self.mean.values()), [now[k] for k in self.mean], 1 - decay)
 
 
+def _loss(net: nn.Module, recipe: Recipe, y: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    if isinstance(net, EnergyNet):
+        errors = dual_errors(net, y - noise, noise, sigma)
+        return errors.score.mean() + errors.time.mean()
+    errors = ((net(y) - noise) ** 2).flatten(1).mean(1)
+    return (errors * sigma**-recipe.weight_power).mean()
+
+
 def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
     """Do one step of the optimizer and return the weighted loss a pixel, as a tensor."""
     recipe = state.recipe
@@ -175,8 +185,7 @@ def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
     for norm in _norms(state.net) if frozen else ():
         norm.eval()
     y, noise, sigma = (t.to(device) for t in make_batch(recipe, images, state.step))
-    errors = ((state.net(y) - noise) ** 2).flatten(1).mean(1)
-    loss = (errors * sigma**-recipe.weight_power).mean()
+    loss = _loss(state.net, recipe, y, noise, sigma)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
     state.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,87 @@
+"""Energies that are learned: one of the radius alone, and one on a UNet."""
+
+from copy import copy
+
+import torch
+from torch import Tensor, nn
+
+from gahb_core.checks import check_count, check_floating
+from gahb_core.networks import UNet, fold_norm
+from gahb_core.noise import as_rows, per_image
+
+BRIGHTNESS = 0.5  # of the constant channel: that of a pixel, which is in [0, 1]
+
+
+class RadialEnergy(nn.Module):
+    """U(y, σ) = −log Σ_k exp(−(a_k r² + b_k)), r = ‖y‖, with a_k(t) and b_k(t) of a small network.
+
+    A mixture of K round Gaussians at the origin has this form, a_k = 1/(2(s_k² + t)) and b_k =
+    (D/2) log(s_k² + t) − log w_k. The network (GELU) sees log(t + .01); what it gives is added to
+    the a and b of a Gaussian of deviation 1.
+
+    Args:
+        size: D.
+        num: K.
+        width, depth: of the hidden layers.
+    """
+
+    def __init__(self, size: int, num: int = 2, width: int = 64, depth: int = 4) -> None:
+        super().__init__()
+        self.size, self.num = check_count(size, "size"), check_count(num, "num")
+        width, depth = check_count(width, "width"), check_count(depth, "depth")
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers += [nn.Linear(width if i else 1, width), nn.GELU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 2 * self.num))
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a and b, (B, K) each, at t (B,)."""
+        out = self.layers(torch.log(t + 0.01)[:, None] / 3)
+        log_a, b = out[:, : self.num], out[:, self.num :]
+        a = log_a.exp() / (2 * (1 + t[:, None]))
+        return a, self.size * (b + 0.5 * torch.log(1 + t)[:, None])
+
+    def of_radius(self, squared_radius: Tensor, t: Tensor) -> Tensor:
+        """Return U, (B,), at ‖y‖² (B,) and t (B,)."""
+        a, b = self.coefficients(t)
+        return -torch.logsumexp(-(a * squared_radius[:, None] + b), 1)
+
+    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return U, (B,), of y (B, ...) of D elements."""
+        t = per_image(sigma, y).reshape(-1).expand(len(y)) ** 2
+        return self.of_radius(as_rows(y).square().sum(1), t)
+
+
+class EnergyNet(nn.Module):
+    """U(y, σ) = ⟨y, s(y, σ, m)⟩ / (2σ²) + (D/2) log(σ² + m²), s a bias-free UNet of three channels.
+
+    By Euler's theorem ½⟨y, s(y)⟩ is the energy whose gradient is s where s is homogeneous and its
+    Jacobian symmetric: what a bias-free network needs to be one. But with σ as its only constant U
+    would be a function of y/σ, plus one of σ. Such an energy gives every image the same time score
+    but for ⟨y, ∇U⟩: it cannot know that images differ in dimension, and no density that can be
+    normalised is of this form, as ∫p = 1 sets a scale. So the network has a third channel, the
+    constant brightness m = ½: a bias, at its entrance alone.
+
+    Args:
+        channels: widths of the UNet, from full resolution down.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64)) -> None:
+        super().__init__()
+        self.net = UNet(len(channels) - 1, channels=channels, channels_in=3)
+
+    def folded(self) -> "EnergyNet":
+        """Return a copy, in evaluation mode, whose norms are folded into the convolutions."""
+        other = copy(self)
+        other._modules = {"net": fold_norm(self.net)}
+        return other.eval()
+
+    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return U, (B,), of images y (B, 1, H, W)."""
+        check_floating(y, "y")
+        level = per_image(sigma, y).expand(len(y), 1, 1, 1)
+        scale = (level**2 + BRIGHTNESS**2).sqrt()
+        plane, unit = torch.ones_like(y) / scale, y / scale  # s is homogeneous: only for the norms
+        s = self.net(torch.cat([unit, plane * level, plane * BRIGHTNESS], 1))
+        inner = as_rows(unit * s).sum(1) * (scale / level).reshape(-1) ** 2
+        return 0.5 * inner + y[0].numel() * torch.log(scale.reshape(-1))
