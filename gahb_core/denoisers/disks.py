@@ -96,9 +96,10 @@ class Disks(Posterior):
     their longest side, again and again, until boxes are as small as the posterior is at this σ.
 
     Boxes whose mass does not show in double precision are left out. Which boxes are used depends
-    on y; derivatives are those of the sum with its nodes held still, so σ²∇f(y) is the covariance of the very same sum. Between two y, the
-    nodes jump, and f with them, by the error of the sum: measure ∇f by autodiff, not by
-    differences. It works in float64 inside; an image of 32×32 takes about a second of one core.
+    on y; derivatives are those of the sum with its nodes held still, so σ²∇f(y) is the covariance
+    of the very same sum. Between two y, the nodes jump, and f with them, by the error of the sum:
+    measure ∇f by autodiff, not by differences. It works in float64 inside; an image of 32×32 takes
+    a tenth of a second of one core.
 
     Attributes:
         size: side S in pixels.
@@ -217,8 +218,8 @@ class Disks(Posterior):
         """Return F (B, K + 2, D), float64, with Cov[x | y] = FᵀF; K is the most places of an image.
 
         x − x_hat = d m + b 1 − x_hat has, at each place, second moments in (d, b, 1): the row of a
-        place takes all that goes with d, and two rows the rest, which lies in span(1, x_hat). Images
-        of fewer places have rows of zeros.
+        place takes all that goes with d, and two rows the rest, which lies in span(1, x_hat).
+        Images of fewer places have rows of zeros.
         """
         each = [self._factors(row, s) for row, s in self._rows(y, sigma)]
         return torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
