@@ -161,6 +161,7 @@ CASES = {
         "below": PARTS.below[0],
         "above": PARTS.above[0],
     },
+    denoisers.contour_covariance: {"parts": PARTS, "index": 1, "regions": REGIONS},
     denoisers.refine_disks: {"y": DISK, "sigma": 1.0, "tolerance": 0.9, "keep": 8},
     networks.num_parameters: {"net": NET},
     networks.receptive_field: {"net": NET},

@@ -65,3 +65,14 @@ def test_errors_are_those_expected_and_finding_costs(parts, regions):
     told, finds, wanted = (float(torch.tensor(v).mean()) for v in (told, finds, wanted))
     assert told == pytest.approx(wanted, rel=0.1)
     assert told < finds < 2 * told
+
+
+def test_covariances_have_the_variances_of_the_denoisers(parts, regions):
+    for i in (0, 7):
+        told = denoisers.region_covariance(parts.mask[i], regions)
+        finds = denoisers.contour_covariance(parts, i, regions)
+        wanted = denoisers.region_denoiser(parts.mask[i], regions).variances
+        torch.testing.assert_close(torch.linalg.eigvalsh(told), wanted, rtol=0, atol=1e-12)
+        wanted = denoisers.contour_denoiser(parts, i, regions).variances
+        torch.testing.assert_close(torch.linalg.eigvalsh(finds), wanted, rtol=0, atol=1e-12)
+        assert finds.trace() > told.trace()  # what must be found varies

@@ -2,6 +2,7 @@
 
 from gahb_core.denoisers.contours import (
     Regions,
+    contour_covariance,
     contour_denoiser,
     contour_tangents,
     fit_regions,
@@ -65,6 +66,7 @@ __all__ = [
     "Sinusoids",
     "Told",
     "blind_sigma",
+    "contour_covariance",
     "contour_denoiser",
     "contour_tangents",
     "crop_denoiser",

@@ -113,11 +113,12 @@ def _eigenpairs(factors: Tensor, num: int) -> tuple[Tensor, Tensor]:
     if rank >= dim:
         lam, vectors = torch.linalg.eigh(factors.T @ factors)
         return lam.flip(0)[:num].clamp(min=0), vectors.T.flip(0)[:num]
-    # an orthonormal basis of the rows, filled up to `num` directions in which there is no variance
-    padding = torch.zeros(max(num - rank, 0), dim).to(factors)
-    _, values, vectors = torch.linalg.svd(torch.cat([factors, padding]), full_matrices=num > rank)
-    lam = torch.cat([values.square(), torch.zeros(max(num - len(values), 0)).to(values)])
-    return lam[:num], vectors[:num]
+    # of FFᵀ, which is smaller; the basis of the rows is filled up by directions without variance
+    lam, u = torch.linalg.eigh(factors @ factors.T)
+    more = max(num - rank, 0)
+    rows = torch.cat([u.T.flip(0)[:num] @ factors, torch.zeros(more, dim).to(factors)])
+    lam = torch.cat([lam.flip(0)[:num].clamp(min=0), torch.zeros(more).to(lam)])
+    return lam, torch.linalg.qr(rows.T).Q.T
 
 
 def estimate_mmse(f: Posterior, x: Tensor, sigma: float, seed: int = 0, start: int = 0) -> Mmse:

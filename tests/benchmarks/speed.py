@@ -1,27 +1,37 @@
 """What the library takes against the straightforward way of doing the same, in one run.
 
-Processor seconds on one thread, medians; the network has the shape of the shipped ones, with
-weights drawn at random. Results land in book/measured/speed.json. Multiplying two matrices of
-1024 × 1024 gives the rate that the machine has in that run; `of_the_rate` is the share of it that
-the convolutions' operations reach, padding counted as if it were image.
+    python tests/benchmarks/speed.py [jacobian sampler sets disks steps large40 large80]
+
+Processor seconds on one thread, medians; the networks have the shape of the shipped ones (two
+blocks of base 16), or of the papers' (base 64), with weights drawn at random. Results land in
+book/measured/speed.json, group by group; without words, all are measured again (large80 takes two
+minutes). Multiplying two matrices of 1024 × 1024 gives the rate that the machine has in that run;
+`of_the_rate` is the share of it that the convolutions' operations reach, padding counted as if it
+were image.
 """
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from torch import Tensor, nn
 
 from gahb_core import jacobian
 from gahb_core.denoisers import posterior_mean, residual_denoiser
-from gahb_core.images import make_c_alpha
+from gahb_core.images import draw_disks, make_c_alpha, make_disk_parameters
 from gahb_core.metrics import nearest
-from gahb_core.networks import UNet, fold_norm, initialize
+from gahb_core.networks import BiasFreeNorm, UNet, fold_norm, initialize
+from gahb_core.recipes import Recipe
 from gahb_core.sampling import sample
+from gahb_core.training.optimizers import make_optimizer
 
 TARGET = Path(__file__).parents[2] / "book" / "measured" / "speed.json"
 SIDE = 32
@@ -38,15 +48,15 @@ def seconds(work: Callable[[], object], times: int = 3) -> float:
     return statistics.median(spent)
 
 
-def make_net() -> UNet:
-    """Return a UNet of two blocks and base 16 that is not zero anywhere."""
-    net = initialize(UNet(2, 16), 0)
+def make_net(blocks: int = 2, base: int = 16) -> UNet:
+    """Return a UNet that is not zero anywhere."""
+    net = initialize(UNet(blocks, base), 0)
     with torch.no_grad():
         net.decoder[0][-1].weight.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
     return net.eval().requires_grad_(False)
 
 
-def count_operations(net: UNet) -> float:
+def count_operations(net: UNet, side: int = SIDE) -> float:
     """Return the floating-point operations of one image, convolutions alone."""
     net, total = fold_norm(net), 0  # so that every convolution is a module's
 
@@ -59,7 +69,7 @@ def count_operations(net: UNet) -> float:
     for module in net.modules():
         if isinstance(module, kinds):
             module.register_forward_hook(count)
-    net(torch.randn(1, 1, SIDE, SIDE))
+    net(torch.randn(1, 1, side, side))
     return total
 
 
@@ -69,12 +79,12 @@ def matrix_rate() -> float:
     return 2 * 1024**3 / min(seconds(lambda: a @ a, 1) for _ in range(40))
 
 
-def row_by_row(net: UNet, y: Tensor) -> float:
-    """Return the seconds of all rows of J, one backward pass each, from the first few."""
+def row_by_row(net: UNet, y: Tensor, num: int = CHUNK) -> float:
+    """Return the seconds of all rows of J, one backward pass each, from the first `num`."""
     y = y.clone().requires_grad_()
-    pixels = (y - net(y)).flatten()[:CHUNK]
+    pixels = (y - net(y)).flatten()[:num]
     took = seconds(lambda: [torch.autograd.grad(p, y, retain_graph=True) for p in pixels])
-    return took * SIDE**2 / CHUNK
+    return took * y.numel() / num
 
 
 def c_alpha_by_loops(num: int, alpha: float, side: int) -> None:
@@ -157,18 +167,141 @@ def of_sets() -> dict:
     }
 
 
-def main() -> None:
-    """Time everything and write the table."""
+def of_disks() -> dict:
+    """Return what a disk of 80 × 80 takes, by matplotlib and by an array formula without edges."""
+    places = make_disk_parameters(64, 80)
+    rows, columns = np.mgrid[:80, :80] + 0.5
+
+    def by_matplotlib() -> None:
+        for cy, cx, r, front, back in places.tolist():
+            fig = Figure((0.8, 0.8), dpi=100, facecolor=str(back))
+            canvas = FigureCanvasAgg(fig)
+            fig.add_artist(Circle((cx / 80, 1 - cy / 80), r / 80, color=str(front)))
+            canvas.draw()
+            np.asarray(canvas.buffer_rgba())[..., 0] / 255
+
+    def by_formula() -> None:
+        for cy, cx, r, front, back in places.tolist():
+            np.where(np.hypot(rows - cy, columns - cx) < r, front, back)
+
+    ours = seconds(lambda: draw_disks(places, 80), 7) / 64
+    return {
+        f"disk of 80 × 80, by {name}": {"slow": seconds(slow) / 64, "ours": ours}
+        for name, slow in (("matplotlib", by_matplotlib), ("formula", by_formula))
+    }
+
+
+class PlainNorm(nn.Module):
+    """The norm as it is usually written, left to autograd."""
+
+    def __init__(self, norm: BiasFreeNorm) -> None:
+        super().__init__()
+        self.gammas = norm.gammas
+        self.register_buffer("running_sd", norm.running_sd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x γ / sd."""
+        sd = torch.sqrt(x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5)
+        with torch.no_grad():
+            self.running_sd.lerp_(sd, 0.1)
+        return x / sd * self.gammas
+
+
+def step_of(base: int, batch: int, optimizer: str, plain: bool = False) -> Callable[[], None]:
+    """Return one training step of a UNet of two blocks; `plain`: as it is usually written."""
+    net = make_net(2, base).train().requires_grad_(True)
+    if plain:
+        for stack in net.modules():
+            for name, child in list(stack.named_children()):
+                if isinstance(child, BiasFreeNorm):
+                    setattr(stack, name, PlainNorm(child))
+        moved = torch.optim.Adam(net.parameters(), lr=1e-4)
+    else:
+        layout = torch.channels_last if base < 64 else torch.contiguous_format
+        net = net.to(memory_format=layout)
+        moved = make_optimizer(Recipe("", "", optimizer=optimizer, learning_rate=1e-4), net)
+    y, noise = torch.rand(batch, 1, SIDE, SIDE), torch.randn(batch, 1, SIDE, SIDE)
+
+    def step() -> None:
+        moved.zero_grad()
+        (net(y) - noise).square().mean().backward()
+        moved.step()
+
+    step()  # the first makes the optimizer's state
+    return step
+
+
+def of_steps(rate: float) -> dict:
+    """Return what a step of training takes: against plain code, and Muon's against Adam's."""
+    found = {}
+    for base, batch, times in ((16, 32, 9), (64, 16, 3)):
+        works = [step_of(base, batch, "adam", plain) for plain in (True, False)]
+        slow, ours = alternately(works, times)
+        # backward: twice the operations, once for the weights and once for the images
+        share = 3 * batch * count_operations(make_net(2, base).eval()) / rate / ours
+        name = f"training step, Adam, base {base}, {batch} images"
+        found[name] = {"slow": slow, "ours": ours, "of_the_rate": share}
+    return found
+
+
+def of_muon() -> dict:
+    """Return the seconds of a step with Adam and with Muon, by base and images a step."""
+    found = {}
+    for base, batch, times in ((16, 32, 9), (64, 16, 3), (64, 4, 5)):
+        works = [step_of(base, batch, optimizer) for optimizer in ("adam", "muon")]
+        adam, muon = alternately(works, times)
+        found[f"base {base}, {batch} images"] = {"adam": adam, "muon": muon}
+    return found
+
+
+def alternately(works: list[Callable[[], object]], times: int) -> list[float]:
+    """Return the median processor seconds of each work, done in turns."""
+    spent = [[seconds(work, 1) for work in works] for _ in range(times)]
+    return [statistics.median(column) for column in zip(*spent, strict=True)]
+
+
+def of_large(side: int, blocks: int, num_rows: int) -> dict:
+    """Return what the twenty largest pairs take at base 64, against rows and SVD from a slice."""
+    net = make_net(blocks, 64)
+    y = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(1))
+    f = residual_denoiser(fold_norm(net).to(memory_format=torch.channels_last))
+    part = torch.randn(800, 800)
+    svd = seconds(lambda: torch.linalg.svd(part)) * (side**2 / 800) ** 3
+    slow = row_by_row(net, y, num_rows) + svd
+    ours = seconds(lambda: jacobian.top_eigenpairs(f, y, 20), 1)
+    return {f"20 largest pairs, {side} × {side}, base 64": {"slow": slow, "ours": ours}}
+
+
+def rounded(table: dict) -> dict:
+    """Return a table of rows, its numbers to three digits."""
+    return {n: {k: float(f"{v:.3g}") for k, v in row.items()} for n, row in table.items()}
+
+
+def main(names: list[str]) -> None:
+    """Time everything, or the groups named, and write the table."""
     torch.set_num_threads(1)
     net, rate = make_net(), matrix_rate()
-    found = of_jacobian(net, rate) | of_sampler(net, rate) | of_sets()
-    for name, row in found.items():
-        row["ratio"] = row["slow"] / row["ours"]
-        print(name, {k: float(f"{v:.3g}") for k, v in row.items()})
-    rows = {n: {k: float(f"{v:.3g}") for k, v in row.items()} for n, row in found.items()}
-    result = {"matrix_rate": float(f"{rate:.3g}"), "torch": torch.__version__, "work": rows}
-    TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    groups = {
+        "jacobian": lambda: of_jacobian(net, rate),
+        "sampler": lambda: of_sampler(net, rate),
+        "sets": of_sets,
+        "disks": of_disks,
+        "steps": lambda: of_steps(rate),
+        "large40": lambda: of_large(40, 2, 10),
+        "large80": lambda: of_large(80, 3, 3),
+    }
+    result = json.loads(TARGET.read_text()) if TARGET.exists() else {"work": {}}
+    result |= {"matrix_rate": float(f"{rate:.3g}"), "torch": torch.__version__}
+    for name in names or groups:
+        found = groups[name]()
+        for row in found.values():
+            row["ratio"] = row["slow"] / row["ours"]
+        result["work"] |= rounded(found)
+        if name == "steps":
+            result["muon"] = rounded(of_muon())
+        print(name, rounded(found), flush=True)
+        TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
