@@ -14,11 +14,13 @@ from browser import open_page, serve
 from PIL import Image
 
 from gahb_core import live
+from gahb_core.bases import make_fourier, make_wavelet
 from gahb_core.checkpoints import load_denoiser
 from gahb_core.denoisers import posterior_mean
 from gahb_core.images import load_images
 from gahb_core.jacobian import linearize, top_eigenpairs
 from gahb_core.live.closed import _LINE
+from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
 from gahb_core.noise import add_noise, make_generator, sample_normal
 from gahb_core.sampling import measure_blocks, measure_pixels, sample, sample_constrained
@@ -49,6 +51,7 @@ CHAPTERS = {
     "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
     "line": (live.explore_line, None, "f*(y) = "),
     "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+    "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
 DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
@@ -290,6 +293,24 @@ def test_haar_bands_are_the_librarys(page):
     np.testing.assert_allclose(found["details"], flat(bands.details), atol=1e-6)
     merged = call(page, "haarMerge", H=3, W=4, low=found["low"], details=found["details"])
     np.testing.assert_allclose(merged, flat(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Fourier", "wavelets"])
+def test_the_fixed_bases_are_the_librarys(page, name):
+    library = {"Fourier": make_fourier(16), "wavelets": make_wavelet(16, "haar", 3)}[name]
+    x = torch.rand(1, 1, 16, 16, generator=make_generator(0))
+    found = page.evaluate(
+        """async ({name, x}) => {
+            await GAHB.library();
+            const basis = GAHB.methods.fixedBases(16)[name];
+            const c = basis.analyze(Float32Array.from(x));
+            return {c: Array.from(c), x: Array.from(basis.synthesize(c))};
+        }""",
+        {"name": name, "x": flat(x)},
+    )
+    ours, theirs = (np.sort(np.abs(c)) for c in (found["c"], flat(library.analyze(x))))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)  # in another order, and of either sign
+    np.testing.assert_allclose(found["x"], flat(x), atol=1e-5)
 
 
 def test_the_hash_is_sha256(page):
@@ -666,6 +687,34 @@ def test_the_line_says_what_the_library_says(browser, site):
         y, mean = map(float, re.match(r"y = (\S+), f\*\(y\) = (\S+):", said).groups())
         w, m, _ = live.mixture_posterior(y, 0.15, **_LINE)
         assert mean == pytest.approx(w @ m, abs=0.01)  # y is shown to two digits
+        assert complaints == []
+
+
+def test_a_threshold_in_the_page_is_that_of_the_library(browser, site):
+    path = f"book/{2 + list(CHAPTERS).index('shrink')}.html"
+    with open_page(browser, site.as_uri() + "/", path, "light") as (page, complaints):
+        page.get_by_role("button", name="jumper").click()
+        status = page.locator(".gahb-live-status").filter(has_text="kept")
+        status.wait_for()
+        y = page.evaluate(
+            "() => Array.from(GAHB.methods.addNoise(GAHB.images(JSON.parse("
+            "document.querySelector('.gahb-live-data').textContent).examples, 1024)[0], .2, 1))"
+        )
+        y = torch.tensor(y).reshape(1, 1, 32, 32)
+        x = load_images("fashion", "test", 4, 32)[3:]
+        basis = make_wavelet(32, "haar", 3)
+        c = basis.analyze(y)
+        x_hat = basis.synthesize(c * (c.abs() > 3 * 0.2))
+        network = psnr(load_denoiser(NETWORK)(y).detach(), x).item()
+        count, kept, best, own = map(
+            float, re.findall(r"\d+\.\d(?= dB)|^\d+", status.text_content())
+        )
+        assert count == (c.abs() > 0.6).sum()
+        assert kept == pytest.approx(psnr(x_hat, x).item(), abs=0.06)
+        assert own == pytest.approx(network, abs=0.06)
+        assert best >= kept
+        page.get_by_role("button", name="the network's own").click()
+        status.filter(has_text="of 48 kept").wait_for(timeout=60_000)
         assert complaints == []
 
 
