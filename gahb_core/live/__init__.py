@@ -10,6 +10,7 @@ from gahb_core.live.chapters import explore_basis, explore_climb, explore_pairs,
 from gahb_core.live.closed import explore_line, explore_plane, mixture_posterior
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
+from gahb_core.live.made import explore_contour, explore_disk
 from gahb_core.live.weights import (
     image_set,
     network_file,
@@ -22,6 +23,8 @@ __all__ = [
     "FIGURES",
     "explore_basis",
     "explore_climb",
+    "explore_contour",
+    "explore_disk",
     "explore_front",
     "explore_pairs",
     "explore_plane",

@@ -14,9 +14,9 @@ function gahbMethods() {
     for (let i = 0; i < a.length; i++) a[i] += k * b[i];
   };
 
-  /** Return a function that draws standard normal numbers, the same for the same seed. */
-  function randomNormal(seed) {
-    let a = (seed * 2654435761 + 1013904223) | 0, spare = null;
+  /** Return a function that draws numbers between 0 and 1, the same for the same seed. */
+  function randomUniform(seed) {
+    let a = (seed * 2654435761 + 1013904223) | 0;
     const uniform = () => { // mulberry32
       a = (a + 0x6d2b79f5) | 0;
       let t = Math.imul(a ^ (a >>> 15), 1 | a);
@@ -24,6 +24,13 @@ function gahbMethods() {
       return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
     };
     for (let i = 0; i < 8; i++) uniform();
+    return uniform;
+  }
+
+  /** Return a function that draws standard normal numbers, the same for the same seed. */
+  function randomNormal(seed) {
+    const uniform = randomUniform(seed);
+    let spare = null;
     return () => {
       if (spare !== null) {
         const z = spare;
@@ -335,7 +342,7 @@ function gahbMethods() {
   }
 
   return {
-    fixedBases, dot, norm, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
+    fixedBases, dot, norm, randomUniform, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
     impose, memory, haarSplit, haarMerge,
   };
 }

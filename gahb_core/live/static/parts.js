@@ -104,6 +104,30 @@
 
   GAHB.tools = (...items) => GAHB.element("div", { className: "gahb-live-tools" }, ...items);
 
+  GAHB.dot = (a, b) => a.reduce((s, v, i) => s + v * b[i], 0);
+  GAHB.addTo = (a, b, k) => b.forEach((v, i) => (a[i] += k * v));
+
+  /** Return a tile for a signed picture: { box, canvas, tell(λ, note), show(values, W, λ, residual, note) }. */
+  GAHB.atom = function (text, name = "") {
+    const { element } = GAHB;
+    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text });
+    const value = element("span", { className: "gahb-live-value", textContent: name }), bar = element("span", { className: "gahb-live-bar" });
+    const tell = (lam, note = "") => {
+      if (lam === undefined) return;
+      value.textContent = `λ = ${lam.toFixed(2)}${note && `, ${note}`}`;
+      bar.style.width = `${100 * Math.min(1, Math.max(0, lam))}%`;
+    };
+    const show = (values, W, lam, residual = 0, note = "") => {
+      canvas.dataset.live = "yes";
+      GAHB.paint(canvas, values, W, W, true);
+      canvas.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
+      tell(lam, note);
+    };
+    const box = element("div", { className: "gahb-live-atom" }, canvas, ...(name ? [] : [bar]), value);
+    return { box, canvas, tell, show };
+  };
+  GAHB.atoms = (num) => Array.from({ length: num }, (_, k) => GAHB.atom(`eigenvector ${k + 1}`));
+
   /** Put panels, four a row, tiles, six a row, and more in the place of a figure's picture, from which both are cut;
    *  return the line below that says what was found. */
   GAHB.stage = function (box, panels, rows, tiles = []) {
