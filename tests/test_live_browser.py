@@ -14,11 +14,14 @@ from browser import open_page, serve
 from PIL import Image
 
 from gahb_core import live
+from gahb_core.bases import make_fourier, make_wavelet
 from gahb_core.checkpoints import load_denoiser
 from gahb_core.denoisers import posterior_mean
-from gahb_core.images import load_images
+from gahb_core.images import draw_disks, load_images, tangent_vectors
+from gahb_core.images.c_alpha import coverage
 from gahb_core.jacobian import linearize, top_eigenpairs
 from gahb_core.live.closed import _LINE
+from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
 from gahb_core.noise import add_noise, make_generator, sample_normal
 from gahb_core.sampling import measure_blocks, measure_pixels, sample, sample_constrained
@@ -49,6 +52,9 @@ CHAPTERS = {
     "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
     "line": (live.explore_line, None, "f*(y) = "),
     "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+    "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
+    "disk": (live.explore_disk, "other noise", "the least exact of 12"),
+    "contour": (live.explore_contour, "let go", "the least exact of 12"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
 DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
@@ -290,6 +296,24 @@ def test_haar_bands_are_the_librarys(page):
     np.testing.assert_allclose(found["details"], flat(bands.details), atol=1e-6)
     merged = call(page, "haarMerge", H=3, W=4, low=found["low"], details=found["details"])
     np.testing.assert_allclose(merged, flat(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Fourier", "wavelets"])
+def test_the_fixed_bases_are_the_librarys(page, name):
+    library = {"Fourier": make_fourier(16), "wavelets": make_wavelet(16, "haar", 3)}[name]
+    x = torch.rand(1, 1, 16, 16, generator=make_generator(0))
+    found = page.evaluate(
+        """async ({name, x}) => {
+            await GAHB.library();
+            const basis = GAHB.methods.fixedBases(16)[name];
+            const c = basis.analyze(Float32Array.from(x));
+            return {c: Array.from(c), x: Array.from(basis.synthesize(c))};
+        }""",
+        {"name": name, "x": flat(x)},
+    )
+    ours, theirs = (np.sort(np.abs(c)) for c in (found["c"], flat(library.analyze(x))))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)  # in another order, and of either sign
+    np.testing.assert_allclose(found["x"], flat(x), atol=1e-5)
 
 
 def test_the_hash_is_sha256(page):
@@ -666,6 +690,118 @@ def test_the_line_says_what_the_library_says(browser, site):
         y, mean = map(float, re.match(r"y = (\S+), f\*\(y\) = (\S+):", said).groups())
         w, m, _ = live.mixture_posterior(y, 0.15, **_LINE)
         assert mean == pytest.approx(w @ m, abs=0.01)  # y is shown to two digits
+        assert complaints == []
+
+
+def test_a_threshold_in_the_page_is_that_of_the_library(browser, site):
+    path = f"book/{2 + list(CHAPTERS).index('shrink')}.html"
+    with open_page(browser, site.as_uri() + "/", path, "light") as (page, complaints):
+        page.get_by_role("button", name="jumper").click()
+        status = page.locator(".gahb-live-status").filter(has_text="kept")
+        status.wait_for()
+        y = page.evaluate(
+            "() => Array.from(GAHB.methods.addNoise(GAHB.images(JSON.parse("
+            "document.querySelector('.gahb-live-data').textContent).examples, 1024)[0], .2, 1))"
+        )
+        y = torch.tensor(y).reshape(1, 1, 32, 32)
+        x = load_images("fashion", "test", 4, 32)[3:]
+        basis = make_wavelet(32, "haar", 3)
+        c = basis.analyze(y)
+        x_hat = basis.synthesize(c * (c.abs() > 3 * 0.2))
+        network = psnr(load_denoiser(NETWORK)(y).detach(), x).item()
+        count, kept, best, own = map(
+            float, re.findall(r"\d+\.\d(?= dB)|^\d+", status.text_content())
+        )
+        assert count == (c.abs() > 0.6).sum()
+        assert kept == pytest.approx(psnr(x_hat, x).item(), abs=0.06)
+        assert own == pytest.approx(network, abs=0.06)
+        assert best >= kept
+        page.get_by_role("button", name="the network's own").click()
+        status.filter(has_text="of 48 kept").wait_for(timeout=60_000)
+        assert complaints == []
+
+
+def open_chapter(browser, site, name):
+    """Open the page of a chapter's figure in the light theme."""
+    path = f"book/{2 + list(CHAPTERS).index(name)}.html"
+    return open_page(browser, site.as_uri() + "/", path, "light")
+
+
+MAKE = """async ({maker, more, keys}) => {
+    await GAHB.library();
+    const data = JSON.parse(document.querySelector('.gahb-live-data').textContent);
+    const made = GAHB.makers[maker]({...data, ...more}, () => {});
+    let x = made.make();
+    for (const key of keys) made.key({key});
+    x = made.make();
+    const unit = t => { const n = Math.sqrt(GAHB.dot(t, t)); return t.map(v => v / n); };
+    const shares = (made.tangents || []).map(t => made.note(unit(t)));
+    return {x: Array.from(x), tangents: (made.tangents || []).map(t => Array.from(t)), shares};
+}"""
+
+
+def test_a_dragged_disk_and_its_tangent_vectors_are_the_librarys(browser, site):
+    with open_chapter(browser, site, "disk") as (page, complaints):
+        told = {"parameters": [12, 18, 6, 0.9, 0.3]}
+        keys = ["ArrowDown", "ArrowLeft", "ArrowLeft", "+"]
+        found = page.evaluate(MAKE, {"maker": "disk", "more": told, "keys": keys})
+        p = torch.tensor([[12.5, 17, 6.5, 0.9, 0.3]])
+        np.testing.assert_allclose(found["x"], flat(draw_disks(p)), atol=1e-5)
+        # on the edge of its range a pixel has a derivative to one side only
+        gaps = np.abs(found["tangents"] - tangent_vectors(draw_disks, p)[0].flatten(1).numpy())
+        assert (gaps > 1e-3).mean() < 0.005
+        assert found["shares"] == ["100% tangent"] * 5
+        assert complaints == []
+
+
+def test_a_disk_is_dragged_by_its_middle_and_by_its_rim(browser, site):
+    with open_chapter(browser, site, "disk") as (page, complaints):
+        box = page.locator(".gahb-live-panel canvas").first.bounding_box()
+        at = lambda c, r: (box["x"] + c * box["width"] / 32, box["y"] + r * box["width"] / 32)  # noqa: E731
+        page.mouse.move(*at(18, 14))
+        page.mouse.down()
+        page.mouse.move(*at(15, 16), steps=3)
+        page.mouse.up()
+        page.mouse.move(*at(22, 16))
+        page.mouse.down()
+        page.mouse.move(*at(24, 16), steps=3)
+        page.mouse.up()
+        assert page.get_by_role("slider", name="radius").input_value() == "9"
+        status = page.locator(".gahb-live-status").filter(has_text="the least exact of 12")
+        status.wait_for(timeout=60_000)
+        page.wait_for_function(
+            "document.querySelectorAll('.gahb-live-atom')[5].textContent.includes('tangent')"
+        )
+        assert complaints == []
+
+
+@pytest.mark.parametrize("alpha", [1, 3])
+def test_a_contour_of_the_page_follows_the_librarys_recipe(browser, site, alpha):
+    with open_chapter(browser, site, "contour") as (page, complaints):
+        more = {"alpha": alpha, "seed": 5}
+        found = page.evaluate(MAKE, {"maker": "contour", "more": more, "keys": []})
+        draws = page.evaluate(
+            "() => { const u = GAHB.methods.randomUniform(5);"
+            " return Array.from({length: 3 + 32 + 2048}, () => u()); }"
+        )
+        (low, high, coin), u, b = torch.tensor(draws, dtype=torch.float64).split([3, 32, 2048])
+        k = torch.fft.fftfreq(32, 1 / 32, dtype=torch.float64)
+        curve = torch.fft.ifft(k.abs().clamp(min=1) ** -alpha * torch.fft.fft(2 * u - 1)).real
+        gain = torch.hypot(k[:, None], k).clamp(min=1) ** -alpha
+        planes = torch.fft.ifft2(gain * torch.fft.fft2(2 * b.reshape(2, 32, 32) - 1)).real
+        planes = planes - planes.amin((1, 2), keepdim=True)
+        planes = planes / planes.amax((1, 2), keepdim=True)
+        bright, dark = low + (1 - low) * planes[0], high * planes[1]
+        below, above = (bright, dark) if coin <= 0.5 else (dark, bright)
+        mask = coverage((32 * (0.5 + 0.5**0.5 * curve))[None], 32)[0, 0]
+        x = mask * below + (1 - mask) * above
+        np.testing.assert_allclose(found["x"], flat(x), atol=1e-4)
+        pulled = page.evaluate(
+            MAKE, {"maker": "contour", "more": more, "keys": ["ArrowRight", "ArrowDown"] * 2}
+        )
+        moved = np.abs(np.array(pulled["x"]) - found["x"]).reshape(32, 32).max(0)
+        assert moved[22] > 0.01  # the sixth handle of eight
+        assert moved[:4].max() < 1e-3
         assert complaints == []
 
 

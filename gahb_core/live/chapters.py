@@ -1,35 +1,31 @@
-"""The live figures of chapters 2, 3 and 5: an ascent, pairs from the same noise, the spectrum."""
+"""The live figures of chapters 2, 3, 4 and 5: an ascent, pairs, shrinkage by hand, the spectrum."""
 
 import base64
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from gahb_core.bases import make_wavelet
 from gahb_core.checkpoints import load_denoiser
 from gahb_core.denoisers import posterior_mean
 from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
 from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
-from gahb_core.live.front import SIGMAS, signed_colours, small_png
+from gahb_core.live.front import SIGMAS, picture_of_tiles, signed_colours
 from gahb_core.noise import add_noise
 from gahb_core.sampling import sample
 
 COMPUTED = "Computed in your browser, as you look."
+ITEMS = {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
 
 
-def _row(*pictures: Tensor | np.ndarray) -> bytes:
-    """Return four pictures of 32×32 side by side, three times enlarged, where the scripts cut."""
-    row = np.full((96, 396, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        if isinstance(picture, Tensor):
-            picture = to_uint8(picture.detach().reshape(picture.shape[-2:]))[..., None].repeat(3, 2)
-        scale = 96 // picture.shape[0]
-        row[:, 100 * i : 100 * i + 96] = picture.repeat(scale, 0).repeat(scale, 1)
-    return small_png(row)
+def _pictures(x: Tensor, items: dict[int, str]) -> dict[str, Any]:
+    """Return the images (N, 1, S, S) that a reader may choose from, as the scripts read them."""
+    encoded = base64.b64encode(to_uint8(x).tobytes()).decode()
+    return {"size": x.shape[-1], "examples": encoded, "names": list(items.values())}
 
 
 def explore_basis(
@@ -50,22 +46,19 @@ def explore_basis(
         num: eigenvectors.
         set_num: images of split A in the small set.
     """
-    items = items or {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
+    items = items or ITEMS
     x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
     f, y = load_denoiser(next(iter(networks))), add_noise(x[:1], sigma, 0)
     spectrum = top_eigenpairs(f, y, num, tol=1e-2)
     kept = f"images:{dataset}:A:{set_num}:32"
     exact = posterior_mean(load_images(dataset, "A", set_num, 32))(y, sigma)
-    data = {
-        "size": 32,
+    data = _pictures(x, items) | {
         "num": num,
-        "examples": base64.b64encode(to_uint8(x).tobytes()).decode(),
-        "names": list(items.values()),
         "sigma": sigma,
         "sigmas": SIGMAS,
         "lam": [round(v, 3) for v in spectrum.lam.tolist()],
     }
-    picture = _row(y, f(y), signed_colours(spectrum.atoms[0, 0]), exact)
+    picture = picture_of_tiles([y, f(y), signed_colours(spectrum.atoms[0, 0]), exact])
     alt = (
         "A noisy picture, the network's estimate of it, the eigenvector with the largest factor, "
         f"and what the exact denoiser of {set_num} other images makes of the same: one of those."
@@ -107,7 +100,7 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
         "its residual; orange: the memorizer's; dashed: the law σ ← (1 − βh) σ. From the same "
         f"noise the memorizer of {num} garments draws one of them."
     )
-    picture = _row(ours.y_end, ours.x, theirs.y_end, theirs.x)
+    picture = picture_of_tiles([ours.y_end, ours.x, theirs.y_end, theirs.x])
     return explore_network("climb", [name], picture, alt, caption, data, COMPUTED, sets=[kept])
 
 
@@ -131,5 +124,44 @@ def explore_pairs(
         "“New noise” lets both networks climb from it. With few training images each gives back "
         "one of its own; with many, both draw mostly the same. The histogram keeps count."
     )
-    picture = _row(*drawn, blank, blank)
+    picture = picture_of_tiles([*drawn, blank, blank])
     return explore_network("pair", networks, picture, alt, caption, data, COMPUTED, sets=sets)
+
+
+def explore_shrink(
+    name: str = "fashion/N=10000/A",
+    dataset: str = "fashion",
+    items: dict[int, str] | None = None,
+    sigma: float = 0.2,
+    num: int = 48,
+) -> Any:
+    """Return the figure of chapter 4: drag the threshold, in a fixed basis or the network's own.
+
+    Args:
+        name: of a checkpoint of 32×32 images.
+        dataset: of the pictures.
+        items: index of a test image → its name.
+        sigma: where it starts, one of `front.SIGMAS`.
+        num: eigenvectors of the network's own basis.
+    """
+    items = items or ITEMS
+    x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
+    y, wavelets = add_noise(x[:1], sigma, 0), make_wavelet(32, "haar", 3)
+    c = wavelets.analyze(y)
+    x_hat = wavelets.synthesize(c * (c.abs() > 3 * sigma))
+    data = _pictures(x, items) | {"sigma": sigma, "sigmas": SIGMAS, "num": num, "a": 3.0}
+    error, away = (signed_colours(part[0, 0]) for part in (x_hat - x[:1], y - x_hat))
+    alt = (
+        "A noisy picture, its estimate from the wavelet coefficients above three σ, the error, "
+        "which shows blocks at the outline, and what was dropped, which is mostly noise."
+    )
+    caption = (
+        "Shrink it yourself: drag the threshold over the coefficients (blue: of y, largest first; "
+        "orange: the same of x). In pixels noise and image are mixed at every size. Waves and "
+        "wavelets bring the image to the front. The network’s own basis is made of the first "
+        f"{num} eigenvectors of its Jacobian (of the symmetric part) at this y, and what is beyond "
+        "them is dropped: it was chosen for this picture. The network itself is better still, for "
+        "its Jacobian is not symmetric: it reads y with other vectors than those it writes with."
+    )
+    picture = picture_of_tiles([y, x_hat, error, away])
+    return explore_network("shrink", [name], picture, alt, caption, data, COMPUTED)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from gahb_core.checkpoints import load_denoiser
 from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
-from gahb_core.jacobian import Spectrum, top_eigenpairs
+from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
 from gahb_core.metrics import psnr
 from gahb_core.noise import add_noise
@@ -54,10 +55,6 @@ def signed_colours(x: Tensor) -> np.ndarray:
     return np.rint(255 + (ends - 255) * np.abs(t)).astype(np.uint8)
 
 
-def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
-    return image.repeat(factor, 0).repeat(factor, 1)
-
-
 def small_png(picture: np.ndarray) -> bytes:
     """Return a picture (H, W, 3) of greys, blues and reds as a PNG of 36 colours."""
     t = np.linspace(0, 1, 11)[1:, None]
@@ -74,20 +71,38 @@ def small_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def key_picture(x: Tensor, y: Tensor, x_hat: Tensor, spectrum: Spectrum) -> np.ndarray:
-    """Return the first state of the figure as one picture, uint8 (230, 396, 3).
+def _tile(picture: Tensor | np.ndarray, side: int) -> np.ndarray:
+    """Return a grey image (…, H, W) in [0, 1], or colours (H, W, 3), as `side` × `side` colours."""
+    if isinstance(picture, Tensor):
+        picture = to_uint8(picture.detach().reshape(picture.shape[-2:]))[..., None].repeat(3, 2)
+    rows, columns = (np.arange(side) * n // side for n in picture.shape[:2])
+    return picture[rows][:, columns]
 
-    Four panels of 96×96 above (x, y, f(y), y − f(y)), twelve eigenvectors of 64×64 below, 4 and 2
-    pixels apart: where front.js cuts them out.
+
+def picture_of_tiles(
+    panels: Sequence[Tensor | np.ndarray], atoms: Sequence[Tensor | np.ndarray] = ()
+) -> bytes:
+    """Return one picture, where the scripts cut: panels of 96×96, four a row, 4 pixels apart.
+
+    Below them, eigenvectors of 64×64, six a row, 2 pixels apart.
     """
-    picture = np.full((230, 396, 3), 255, np.uint8)
-    greys = [to_uint8(im[0, 0])[..., None].repeat(3, 2) for im in (x, y, x_hat)]
-    for i, panel in enumerate([*greys, signed_colours((y - x_hat)[0, 0])]):
-        picture[:96, 100 * i : 100 * i + 96] = _enlarge(panel, 3)
-    for k, atom in enumerate(spectrum.atoms):
-        top, left = 100 + 66 * (k // 6), 66 * (k % 6)
-        picture[top : top + 64, left : left + 64] = _enlarge(signed_colours(atom[0]), 2)
-    return picture
+    below = 100 * -(-len(panels) // 4)
+    picture = np.full(
+        (below + 66 * -(-len(atoms) // 6) - 2 * (1 + (not atoms)), 396, 3), 255, np.uint8
+    )
+    for i, panel in enumerate(panels):
+        top, left = 100 * (i // 4), 100 * (i % 4)
+        picture[top : top + 96, left : left + 96] = _tile(panel, 96)
+    for k, atom in enumerate(atoms):
+        top, left = below + 66 * (k // 6), 66 * (k % 6)
+        picture[top : top + 64, left : left + 64] = _tile(atom, 64)
+    return small_png(picture)
+
+
+def key_picture(x: Tensor, y: Tensor, x_hat: Tensor, atoms: Tensor) -> bytes:
+    """Return the first state of the front page: x, y, f(y), y − f(y), and twelve eigenvectors."""
+    rest = signed_colours((y - x_hat)[0, 0])
+    return picture_of_tiles([x, y, x_hat, rest], [signed_colours(atom[0]) for atom in atoms])
 
 
 def load_examples() -> tuple[Tensor, list[str]]:
@@ -122,7 +137,7 @@ def explore_front(sigma: float = 0.3) -> Any:
         "jumper; what it took away, which looks like noise. Below, twelve eigenvectors of the "
         "network's Jacobian: most follow the outline of the jumper, its sleeves and its hem."
     )
-    picture = small_png(key_picture(x, y, x_hat, spectrum))
+    picture = key_picture(x, y, x_hat, spectrum.atoms)
     return explore_network(
         "front", list(NETWORKS), picture, alt, CAPTION, data, NOTE, labels=NETWORKS
     )

@@ -14,9 +14,9 @@ function gahbMethods() {
     for (let i = 0; i < a.length; i++) a[i] += k * b[i];
   };
 
-  /** Return a function that draws standard normal numbers, the same for the same seed. */
-  function randomNormal(seed) {
-    let a = (seed * 2654435761 + 1013904223) | 0, spare = null;
+  /** Return a function that draws numbers between 0 and 1, the same for the same seed. */
+  function randomUniform(seed) {
+    let a = (seed * 2654435761 + 1013904223) | 0;
     const uniform = () => { // mulberry32
       a = (a + 0x6d2b79f5) | 0;
       let t = Math.imul(a ^ (a >>> 15), 1 | a);
@@ -24,6 +24,13 @@ function gahbMethods() {
       return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
     };
     for (let i = 0; i < 8; i++) uniform();
+    return uniform;
+  }
+
+  /** Return a function that draws standard normal numbers, the same for the same seed. */
+  function randomNormal(seed) {
+    const uniform = randomUniform(seed);
+    let spare = null;
     return () => {
       if (spare !== null) {
         const z = spare;
@@ -294,8 +301,48 @@ function gahbMethods() {
     return x;
   }
 
+  /** Return fixed orthonormal bases of images W × W, name → { analyze, synthesize }: pixels, plane waves (Hartley's
+   *  form, its own inverse), and Haar wavelets on `levels` scales. As in the room bases. */
+  function fixedBases(W, levels = 3) {
+    const table = (f) => Float64Array.from({ length: W * W }, (_, i) => f((2 * Math.PI * Math.floor(i / W) * (i % W)) / W) / Math.sqrt(W));
+    const cosines = table(Math.cos), sines = table(Math.sin);
+    const times = (a, b) => {
+      const out = new Float64Array(W * W);
+      for (let i = 0; i < W; i++) for (let k = 0; k < W; k++) for (let j = 0; j < W; j++) out[i * W + j] += a[i * W + k] * b[k * W + j];
+      return out;
+    };
+    const waves = (x) => {
+      const [c, s] = [times(cosines, x), times(sines, x)], sum = cosines.map((v, i) => v + sines[i]), gap = cosines.map((v, i) => v - sines[i]);
+      const [a, b] = [times(c, sum), times(s, gap)];
+      return Float32Array.from(a, (v, i) => v + b[i]);
+    };
+    const split = (x) => {
+      let low = x, side = W, details = [];
+      for (let j = 0; j < levels; j++, side /= 2) {
+        const bands = haarSplit(low, side, side);
+        details = [...bands.details.map((v) => v * 2 ** (j + 1)), ...details];
+        low = bands.low;
+      }
+      return Float32Array.from([...low.map((v) => v * 2 ** levels), ...details]);
+    };
+    const join = (c) => {
+      let side = W >> levels, at = side * side, low = c.slice(0, at).map((v) => v / 2 ** levels);
+      for (let j = levels; j > 0; j--, side *= 2) {
+        const next = at + 3 * side * side;
+        low = haarMerge(low, c.slice(at, next).map((v) => v / 2 ** j), side, side);
+        at = next;
+      }
+      return low;
+    };
+    return {
+      pixels: { analyze: (x) => x, synthesize: (c) => c },
+      Fourier: { analyze: waves, synthesize: waves },
+      wavelets: { analyze: split, synthesize: join },
+    };
+  }
+
   return {
-    dot, norm, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
+    fixedBases, dot, norm, randomUniform, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
     impose, memory, haarSplit, haarMerge,
   };
 }

@@ -52,7 +52,8 @@
     const place = (event) => {
       const area = box.getBoundingClientRect(), u = ((event.clientX - area.left) / area.width) * W, v = ((event.clientY - area.top) / area.height) * H;
       const clip = (t) => Math.min(1, Math.max(0, t));
-      return [x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]), y[1] - clip((v - 8) / (H - B - 8)) * (y[1] - y[0])];
+      const up = 1 - clip((v - 8) / (H - B - 8));
+      return [x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]), log ? y[0] * (y[1] / y[0]) ** up : y[0] + up * (y[1] - y[0])];
     };
     return { box, draw, place };
   };
@@ -76,4 +77,109 @@
     canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || onLeave());
     canvas.addEventListener("blur", onLeave);
   };
+
+  /** Tell `onDrag(event, begun)` where a pointer that is held down moves on an element. */
+  GAHB.drag = function (area, onDrag) {
+    let held = false;
+    area.classList.add("gahb-live-drag");
+    area.addEventListener("pointerdown", (event) => {
+      held = true;
+      area.setPointerCapture(event.pointerId);
+      onDrag(event, true);
+    });
+    area.addEventListener("pointermove", (event) => held && onDrag(event, false));
+    for (const kind of ["pointerup", "pointercancel"]) area.addEventListener(kind, () => (held = false));
+  };
+
+  /** Return where an event is on a canvas of an image, W pixels across, as [column, row]. */
+  GAHB.placeOn = function (canvas, event, W) {
+    const area = canvas.getBoundingClientRect();
+    return [((event.clientX - area.left) / area.width) * W, ((event.clientY - area.top) / area.height) * W];
+  };
+
+  /** Return a slider over a list of numbers, calling `onInput` with the one chosen. */
+  GAHB.levels = ({ label, values, first, digits = 2, onInput }) => GAHB.slider({
+    label, min: 0, max: values.length - 1, step: 1, value: values.indexOf(first), show: (i) => values[i].toFixed(digits), onInput: (i) => onInput(values[i]),
+  });
+
+  GAHB.tools = (...items) => GAHB.element("div", { className: "gahb-live-tools" }, ...items);
+
+  GAHB.dot = (a, b) => a.reduce((s, v, i) => s + v * b[i], 0);
+  GAHB.addTo = (a, b, k) => b.forEach((v, i) => (a[i] += k * v));
+
+  /** Return a tile for a signed picture: { box, canvas, tell(λ, note), show(values, W, λ, residual, note) }. */
+  GAHB.atom = function (text, name = "") {
+    const { element } = GAHB;
+    const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text });
+    const value = element("span", { className: "gahb-live-value", textContent: name }), bar = element("span", { className: "gahb-live-bar" });
+    const tell = (lam, note = "") => {
+      if (lam === undefined) return;
+      value.textContent = `λ = ${lam.toFixed(2)}${note && `, ${note}`}`;
+      bar.style.width = `${100 * Math.min(1, Math.max(0, lam))}%`;
+    };
+    const show = (values, W, lam, residual = 0, note = "") => {
+      canvas.dataset.live = "yes";
+      GAHB.paint(canvas, values, W, W, true);
+      canvas.style.opacity = 1 - 0.7 * Math.min(1, residual / 0.3);
+      tell(lam, note);
+    };
+    const box = element("div", { className: "gahb-live-atom" }, canvas, ...(name ? [] : [bar]), value);
+    return { box, canvas, tell, show };
+  };
+  GAHB.atoms = (num) => Array.from({ length: num }, (_, k) => GAHB.atom(`eigenvector ${k + 1}`));
+
+  /** Put panels, four a row, tiles, six a row, and more in the place of a figure's picture, from which both are cut;
+   *  return the line below that says what was found. */
+  GAHB.stage = function (box, panels, rows, tiles = []) {
+    const { element } = GAHB, picture = box.querySelector(".gahb-live-picture"), below = 100 * Math.ceil(panels.length / 4);
+    const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
+    const stage = element("div", { className: "gahb-live-stage" }, element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)), ...rows, status);
+    picture.before(stage);
+    picture.hidden = true;
+    GAHB.cut(picture, [
+      ...panels.map((p, i) => [p.canvas, 100 * (i % 4), 100 * Math.floor(i / 4), 96, 96]),
+      ...tiles.map((t, i) => [t.canvas, 66 * (i % 6), below + 66 * Math.floor(i / 6), 64, 64]),
+    ]);
+    return status;
+  };
+
+  /** Return a function that runs `work` for the newest state: one turn at a time, and again if it was called meanwhile. */
+  GAHB.latest = function (say, work) {
+    let busy = false, stale = false;
+    return async () => {
+      stale = true;
+      if (busy) return;
+      busy = true;
+      try {
+        while (stale) {
+          stale = false;
+          await work();
+        }
+      } catch (error) {
+        say(`The figure keeps its picture: ${error.message}.`);
+      }
+      busy = false;
+    };
+  };
+
+  /** Return `find(args)`, which shows the eigenpairs of the newest point as they converge: `onStep(step, seconds)`. It
+   *  starts from those of the last point, unless the network or the number has changed. */
+  GAHB.eigenvectors = function (say, onStep) {
+    let job = null, last = null, kind = "";
+    return (args) => {
+      if (job) job.stop();
+      const begun = performance.now(), now = `${args.net} ${args.num}`;
+      if (now !== kind) last = null;
+      kind = now;
+      const draw = (step) => {
+        if (job !== mine || !step.lam) return;
+        last = step;
+        onStep(step, (performance.now() - begun) / 1000);
+      };
+      const mine = (job = GAHB.call("eigenpairs", { tol: 0.02, most: 600, ...args, start: last ? last.atoms : null }, draw));
+      return mine.then((step) => step.stopped || draw(step)).catch((error) => say(`${error.message}.`));
+    };
+  };
+
+  GAHB.howLong = (step, seconds) => `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${step.lam.length} is off by ${Math.max(...step.residuals).toFixed(3)}.`;
 })();
