@@ -184,13 +184,6 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
     return table
 
 
-def _energies(garments: Recipe) -> list[Recipe]:
-    """Return the energies of garments, up to a σ at which their blurred density is a Gaussian."""
-    energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0))
-    energy = replace(energy, batch_size=8, num_steps=20_000, freeze_norm=0.1, expected={})
-    return _by_num(energy, "energy/fashion", (10_000,))
-
-
 def _laptop() -> dict[str, Recipe]:
     reached = {"psnr_out.0": 17.8, "psnr_out.10": 22.4, "psnr_out.20": 28.4, "psnr_out.30": 35.6}
     garments = Recipe("", "fashion", expected=reached)
@@ -200,7 +193,6 @@ def _laptop() -> dict[str, Recipe]:
     table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
     told = replace(garments, name="told/fashion/N=10000/A", num=10_000, told_sigma=True)
     table.append(replace(told, expected={}))
-    table += _energies(garments)
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
     table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):

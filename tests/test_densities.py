@@ -20,6 +20,7 @@ from gahb_core.densities import (
     energy_denoiser,
     estimate_log_z,
     exact_energy,
+    log_p_from_errors,
     time_score,
 )
 from gahb_core.networks import initialize
@@ -127,6 +128,27 @@ def test_an_energy_on_a_unet_obeys_the_contract():
     assert net.net.encoder[0][0].weight.grad.abs().sum() > 0
 
 
+def test_denoising_errors_add_up_to_the_density():
+    f = PRIORS["mixture"]
+    x, sigmas = f.sample_prior(6, 4), torch.logspace(2, -0.5, 60, dtype=DOUBLE)
+    z = _normal(20_000, 4, seed=11)
+    errors, want = torch.zeros(6, 60, dtype=DOUBLE), torch.zeros(6, dtype=DOUBLE)
+    for i in range(6):
+        for k, s in enumerate(sigmas.tolist()):
+            y = x[i] + s * z
+            errors[i, k] = (f(y, s) - x[i]).square().sum(1).mean()
+        want[i] = f.log_density(y, s).mean()
+    got = log_p_from_errors(errors, sigmas, 4)[:, -1]
+    # what 20,000 draws of z leave of the integral: .04 nats of some 10
+    torch.testing.assert_close(got, want, rtol=0, atol=0.12)
+
+
+def test_the_density_of_one_point_costs_nothing_but_its_start():
+    sigmas = torch.tensor([10.0, 1.0, 0.1], dtype=DOUBLE)
+    got = log_p_from_errors(torch.zeros(1, 3, dtype=DOUBLE), sigmas, 7)
+    torch.testing.assert_close(got[0], -3.5 * torch.log(2 * math.pi * math.e * sigmas**2))
+
+
 def test_decibels_and_bits_of_a_dimension():
     log_p = torch.tensor([-0.5 * math.log(2 * math.pi * math.e) * 100])  # a unit normal's mean
     assert float(decibels(log_p, 100)) == pytest.approx(-6.162, abs=1e-3)
@@ -142,6 +164,8 @@ def test_decibels_and_bits_of_a_dimension():
         (lambda: time_score(None, torch.zeros(2, 3), 0.0), "sigma must be positive, not 0"),
         (lambda: estimate_log_z(None, torch.zeros(1, 3), 1.0, 0), "images of x must be at least 2"),
         (lambda: estimate_log_z(None, torch.zeros(3, 3), -1.0, 0), "sigma must be .*-1"),
+        (lambda: log_p_from_errors(torch.zeros(2, 2), torch.tensor([0.1, 1.0]), 3), "that fall"),
+        (lambda: log_p_from_errors(torch.zeros(2, 3), torch.tensor([1.0, 0.1]), 3), r"\(B, 2\)"),
         (lambda: decibels(torch.zeros(1), 0), "size must be at least 1, not 0"),
         (lambda: bits(torch.zeros(1), 0), "size must be at least 1, not 0"),
         (lambda: RadialEnergy(0), "size must be at least 1, not 0"),

@@ -11,6 +11,7 @@ from gahb_core.densities.energies import (
     energy_denoiser,
     estimate_log_z,
     exact_energy,
+    log_p_from_errors,
     time_score,
 )
 from gahb_core.densities.learned import EnergyNet, RadialEnergy
@@ -28,5 +29,6 @@ __all__ = [
     "energy_denoiser",
     "estimate_log_z",
     "exact_energy",
+    "log_p_from_errors",
     "time_score",
 ]
