@@ -202,7 +202,8 @@ class Patches:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y` (B, C, H, W)."""
-        return _Apply.apply(y, self._check(y, sigma), self)
+        variance = self._check(y, sigma)
+        return _Apply.apply(y, variance, self) if len(y) else y.clone()
 
     def rows(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return J (B, D, D), whose row of pixel p is Cov_w(u_centre, u)/σ² on the window of p."""
