@@ -29,6 +29,7 @@ class Recipe:
         channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
         num_layers: BF-CNN: convolutions.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
+        skip: BF-CNN: its input is added to what its last convolution gives.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
@@ -42,7 +43,8 @@ class Recipe:
         gain: factor on the initial weights.
         clip: largest norm of the gradient; 0: any.
         seed: weights, order of the images and noise.
-        expected: what it should reach: {"psnr_out.20": ...}, in decibels on held-out images.
+        expected: what it should reach: {"psnr_out.20": ...}, in decibels on held-out images; a test
+            holds its card against it.
     """
 
     name: str

@@ -132,8 +132,12 @@ def test_style_file_holds_only_known_settings_and_distinct_colours():
     with warnings.catch_warnings(), mpl.rc_context():
         warnings.simplefilter("error")
         figures.use_style()
-        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-    assert len(set(colours)) == len(colours) == 7
+        cycle = mpl.rcParams["axes.prop_cycle"]
+    styles = [(style["linestyle"], style["color"]) for style in cycle]
+    assert len(set(styles)) == len(styles) == 21
+    first = styles[:7]
+    assert {line for line, _ in first} == {"-"}
+    assert len({colour for _, colour in first}) == 7
 
 
 @pytest.mark.parametrize(

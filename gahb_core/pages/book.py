@@ -140,7 +140,7 @@ def stage_book(places: Places) -> Path:
 
 
 def library_files(root: Path) -> list[Path]:
-    """Return the files of the library, from which the API pages are made."""
+    """Return the files of the library, which the book shows in part."""
     files = (root / "gahb_core").rglob("*")
     return [p for p in files if p.is_file() and "__pycache__" not in p.parts]
 
@@ -156,7 +156,7 @@ def _live_assets(wanted: dict[Path, bytes]) -> list[tuple[str, bytes]]:
 
 
 def _hash_book(stage: Path, root: Path) -> str:
-    """Return the fingerprint of all that the HTML is made from; the API pages read the library."""
+    """Return the fingerprint of all that the HTML is made from: what is staged, and the library."""
     staged = hash_files((p for p in stage.rglob("*") if p.is_file()), stage)
     return hashlib.sha256((staged + hash_files(library_files(root), root)).encode()).hexdigest()
 
