@@ -1,7 +1,7 @@
 # Each line calls the environment script, the command line or pytest. `make help` lists the targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-NOTEBOOKS = $(wildcard book/*.ipynb)
+NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 
 .DEFAULT_GOAL := help
 .PHONY: help env book test check serve train bench lock clean clean-env
