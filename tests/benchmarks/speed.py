@@ -10,18 +10,17 @@ minutes). Multiplying two matrices of 1024 × 1024 gives the rate that the machi
 were image.
 """
 
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from measured import FOLDER, read, write
 from torch import Tensor, nn
 
 from gahb_core import jacobian
@@ -33,7 +32,7 @@ from gahb_core.recipes import Recipe
 from gahb_core.sampling import sample
 from gahb_core.training.optimizers import make_optimizer
 
-TARGET = Path(__file__).parents[2] / "book" / "measured" / "speed.json"
+TARGET = FOLDER / "speed.json"
 SIDE = 32
 CHUNK = 20  # rows, images or queries that the slow way is timed on, then scaled
 
@@ -293,7 +292,7 @@ def main(names: list[str]) -> None:
         "large40": lambda: of_large(40, 2, 10),
         "large80": lambda: of_large(80, 3, 3),
     }
-    result = json.loads(TARGET.read_text()) if TARGET.exists() else {"work": {}}
+    result = read(TARGET) or {"work": {}}
     result |= {"matrix_rate": float(f"{rate:.3g}"), "torch": torch.__version__}
     for name in names or groups:
         found = groups[name]()
@@ -304,7 +303,7 @@ def main(names: list[str]) -> None:
                 row["ratio"] = row["slow"] / row["ours"]
             result["work"] |= rounded(found)
         print(name, rounded(found), flush=True)
-        TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write(TARGET, result)
 
 
 if __name__ == "__main__":
