@@ -38,7 +38,7 @@ train: env  ## train every network that is missing
 	@$(BIN)/python -m gahb_core.cli train --all
 
 bench: env  ## time the slow parts
-	@for f in tests/benchmarks/*.py; do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
+	@for f in $$(grep -l __main__ tests/benchmarks/*.py); do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
 
 lock: env  ## write requirements.txt from .venv
 	@{ sed -n '/^#/p' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable \
