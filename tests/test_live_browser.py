@@ -54,6 +54,7 @@ CHAPTERS = {
     "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
     "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
     "disk": (live.explore_disk, "other noise", "the least exact of 12"),
+    "inpaint": (live.explore_inpaint, "complete", "pixels were unknown"),
     "contour": (live.explore_contour, "let go", "the least exact of 12"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
@@ -772,6 +773,35 @@ def test_a_disk_is_dragged_by_its_middle_and_by_its_rim(browser, site):
         page.wait_for_function(
             "document.querySelectorAll('.gahb-live-atom')[5].textContent.includes('tangent')"
         )
+        assert complaints == []
+
+
+def test_what_is_painted_over_is_completed_and_the_rest_is_kept(browser, site):
+    grey = """k => { const c = document.querySelectorAll('.gahb-live-panel canvas')[k];
+        const d = c.getContext('2d').getImageData(0, 0, 32, 32).data;
+        return Array.from({length: 1024}, (_, i) => d[4 * i]); }"""
+    with open_chapter(browser, site, "inpaint") as (page, complaints):
+        page.get_by_role("button", name="nothing").click()
+        page.get_by_role("button", name="complete", exact=True).click()
+        page.get_by_text("Nothing is unknown").wait_for()
+        clean = np.array(page.evaluate(grey, 0)).reshape(32, 32)
+        canvas = page.locator(".gahb-live-panel canvas").first
+        box = canvas.bounding_box()
+        canvas.click(position={"x": 20.5 / 32 * box["width"], "y": 9.5 / 32 * box["height"]})
+        canvas.focus()
+        page.keyboard.press("Space")  # in the middle, by the keyboard
+        hidden = np.array(page.evaluate(grey, 0)).reshape(32, 32) != clean
+        assert hidden[9, 20]
+        assert hidden[16, 16]
+        assert hidden.sum() < 60
+        page.get_by_role("button", name="complete", exact=True).click()
+        status = page.locator(".gahb-live-status").filter(has_text="pixels were unknown")
+        status.wait_for(timeout=60_000)
+        unknown = int(status.text_content().split()[0])
+        for k in (1, 2, 3, 4):
+            found = np.array(page.evaluate(grey, k)).reshape(32, 32)
+            assert (found != clean).sum() <= unknown
+            assert abs(found - clean).max() > 0
         assert complaints == []
 
 

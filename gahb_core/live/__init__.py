@@ -6,7 +6,13 @@ ascent. `gahb build` puts the scripts, and the networks that pages ask for, besi
 """
 
 from gahb_core.live.assets import find_networks, page_assets, read_fragment
-from gahb_core.live.chapters import explore_basis, explore_climb, explore_pairs, explore_shrink
+from gahb_core.live.chapters import (
+    explore_basis,
+    explore_climb,
+    explore_inpaint,
+    explore_pairs,
+    explore_shrink,
+)
 from gahb_core.live.closed import explore_line, explore_plane, mixture_posterior
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
@@ -26,6 +32,7 @@ __all__ = [
     "explore_contour",
     "explore_disk",
     "explore_front",
+    "explore_inpaint",
     "explore_pairs",
     "explore_plane",
     "explore_shrink",

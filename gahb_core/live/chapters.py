@@ -1,4 +1,4 @@
-"""The live figures of chapters 2, 3, 4 and 5: an ascent, pairs, shrinkage by hand, the spectrum."""
+"""The live figures of chapters 2 to 5 and 11: ascents, pairs, shrinkage, the spectrum, holes."""
 
 import base64
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
 from gahb_core.live.front import SIGMAS, picture_of_tiles, signed_colours
 from gahb_core.noise import add_noise
-from gahb_core.sampling import sample
+from gahb_core.sampling import measure_pixels, sample, sample_constrained
 
 COMPUTED = "Computed in your browser, as you look."
 ITEMS = {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
@@ -165,3 +165,40 @@ def explore_shrink(
     )
     picture = picture_of_tiles([y, x_hat, error, away])
     return explore_network("shrink", [name], picture, alt, caption, data, COMPUTED)
+
+
+def explore_inpaint(
+    name: str = "fashion/N=10000/A", dataset: str = "fashion", items: dict[int, str] | None = None
+) -> Any:
+    """Return the figure of chapter 11: paint over a picture; completions, mean and spread.
+
+    Args:
+        name: of a checkpoint of 32×32 images.
+        dataset: of the pictures.
+        items: index of a test image → its name.
+    """
+    items = items or {30: "boot", 7: "bag", 3: "jumper", 37: "sandal"}
+    x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    mask[:, 10:22, 10:22] = False
+    problem, shape = measure_pixels(mask), (1, 32, 32)
+    given = problem.analyze(x[:1]).repeat(4, 1)
+    found = sample_constrained(load_denoiser(name), problem, given, shape, seed=1).x
+    mean, spread = found.mean(0), found.std(0)
+    error = (mean - x[0]).abs()
+    most = max(spread.max(), error.max())
+    hidden = to_uint8(x[0, 0])[..., None].repeat(3, 2)
+    hidden[~mask[0].numpy()] = (230, 159, 0)
+    alt = (
+        "A boot with a square in its middle unknown; four completions by the network, which differ "
+        "within the square; their mean; their spread, and what the mean misses, both in the square."
+    )
+    caption = (
+        "Paint over a part of the picture and let the network complete it: four ascents from four "
+        "noises, in which the pixels that are known stay as they are. Their mean is blurred where "
+        "they differ; spread and error (dark is large, on one scale) lie in the same places."
+    )
+    panels = [hidden, *found, mean, 1 - spread / most, 1 - error / most]
+    data = _pictures(x, items) | {"brush": 3}
+    picture = picture_of_tiles(panels)
+    return explore_network("inpaint", [name], picture, alt, caption, data, COMPUTED)
