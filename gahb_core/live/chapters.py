@@ -1,11 +1,9 @@
 """The live figures of chapters 2 to 5 and 11: ascents, pairs, shrinkage, the spectrum, holes."""
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gahb_core.bases import make_wavelet
 from gahb_core.checkpoints import load_denoiser
@@ -14,18 +12,12 @@ from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
 from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
-from gahb_core.live.front import SIGMAS, picture_of_tiles, signed_colours
+from gahb_core.live.front import SIGMAS, encode_pictures, picture_of_tiles, signed_colours
 from gahb_core.noise import add_noise
 from gahb_core.sampling import measure_pixels, sample, sample_constrained
 
 COMPUTED = "Computed in your browser, as you look."
 ITEMS = {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
-
-
-def _pictures(x: Tensor, items: dict[int, str]) -> dict[str, Any]:
-    """Return the images (N, 1, S, S) that a reader may choose from, as the scripts read them."""
-    encoded = base64.b64encode(to_uint8(x).tobytes()).decode()
-    return {"size": x.shape[-1], "examples": encoded, "names": list(items.values())}
 
 
 def explore_basis(
@@ -52,7 +44,7 @@ def explore_basis(
     spectrum = top_eigenpairs(f, y, num, tol=1e-2)
     kept = f"images:{dataset}:A:{set_num}:32"
     exact = posterior_mean(load_images(dataset, "A", set_num, 32))(y, sigma)
-    data = _pictures(x, items) | {
+    data = encode_pictures(x, [*items.values()]) | {
         "num": num,
         "sigma": sigma,
         "sigmas": SIGMAS,
@@ -149,7 +141,12 @@ def explore_shrink(
     y, wavelets = add_noise(x[:1], sigma, 0), make_wavelet(32, "haar", 3)
     c = wavelets.analyze(y)
     x_hat = wavelets.synthesize(c * (c.abs() > 3 * sigma))
-    data = _pictures(x, items) | {"sigma": sigma, "sigmas": SIGMAS, "num": num, "a": 3.0}
+    data = encode_pictures(x, [*items.values()]) | {
+        "sigma": sigma,
+        "sigmas": SIGMAS,
+        "num": num,
+        "a": 3.0,
+    }
     error, away = (signed_colours(part[0, 0]) for part in (x_hat - x[:1], y - x_hat))
     alt = (
         "A noisy picture, its estimate from the wavelet coefficients above three σ, the error, "
@@ -199,6 +196,6 @@ def explore_inpaint(
         "they differ; spread and error (dark is large, on one scale) lie in the same places."
     )
     panels = [hidden, *found, mean, 1 - spread / most, 1 - error / most]
-    data = _pictures(x, items) | {"brush": 3}
+    data = encode_pictures(x, [*items.values()]) | {"brush": 3}
     picture = picture_of_tiles(panels)
     return explore_network("inpaint", [name], picture, alt, caption, data, COMPUTED)
