@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -78,6 +80,7 @@ def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, 
     python = content["metadata"].get("language_info", {}).get("version", "")
     made = [f"profile {places.profile}", *(f"seed {seed}" for seed in seeds[-1:])]
     made += [f"Python {python}", *(f"{name} {version(name)}" for name in ("torch", "numpy"))]
+    made.append(f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
     stamp = places.stamp(page.name)
     if stamp.is_file():  # what the figures depend on: notebook, library, networks, lock file
         made.append(f"inputs `{stamp.read_text(encoding='utf-8').split()[1][:12]}`")
