@@ -1,4 +1,4 @@
-"""The four pictures of the front page's map, one a claim, drawn by the networks that come with the book.
+"""The four pictures of the front page's map, one a claim, drawn by the networks of the book.
 
     python tests/benchmarks/thumbnails.py
 
