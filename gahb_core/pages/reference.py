@@ -53,10 +53,10 @@ def _sign(node: Definition) -> str:
 
 
 def _escape(line: str) -> str:
-    """Return a line as Markdown that shows it as it is, but for its `code`.
+    r"""Return a line as Markdown that shows it as it is, but for its `code`.
 
     >>> print(_escape("Return `a_b` of shape (B, *shape)."))
-    Return `a_b` of shape (B, \\*shape).
+    Return `a_b` of shape (B, \*shape).
     """
     parts = line.split("`")
     return "`".join(p if i % 2 else re.sub(r"([*_$<{\[])", r"\\\1", p) for i, p in enumerate(parts))
