@@ -1,4 +1,4 @@
-"""Chapter 16: published figures beside ours, and the rule of the verdicts."""
+"""What reproduced: published figures beside ours, and the rule of the verdicts."""
 
 import pytest
 from conftest import ROOT
@@ -97,5 +97,5 @@ def test_every_claim_and_every_new_figure_is_one_that_pages_record():
 
 def test_the_summary_reads_every_page():
     pages = {page.name: page for page in load_pages(ROOT)}
-    missing = pages.keys() - {"16_reproduced", *pages["16_reproduced"].results}
+    missing = pages.keys() - {"reproduced", *pages["reproduced"].results}
     assert not missing, f"chapter 16 must read the results of {sorted(missing)}"

@@ -76,5 +76,5 @@ def format_reference(root: Path) -> str:
     for room in ROOMS:
         about, found = list_definitions(room, root)
         parts.append(f"## {room}\n\n`````{{code-block}} text\n{about}\n`````\n")
-        parts += [_format(node, room) for node in found]
+        parts += [_format(node, room) for node in {n.name: n for n in found}.values()]
     return "\n".join(parts)
