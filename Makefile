@@ -4,7 +4,7 @@ BIN := .venv/bin
 NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test check serve train bench lock clean clean-env
+.PHONY: help env book pdf test check serve train bench lock clean clean-env
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ env:  ## .venv from requirements.txt, when it is not current
 book: env  ## run every page that changed, build the HTML, print its address
 	@$(BIN)/python -m gahb_core.cli run
 	@$(BIN)/python -m gahb_core.cli build
+
+pdf: book  ## the book as one file to take along, printed by Chromium
+	@$(BIN)/python -m gahb_core.pages.pdf
 
 lint: env
 	@echo "== ruff and nbstripout =="

@@ -1,4 +1,4 @@
-"""Patch posteriors against brute force, their limits, and the memoriser."""
+"""Patch posteriors against brute force, their limits, and the memorizer."""
 
 import math
 
@@ -150,7 +150,7 @@ def test_black_and_white_give_the_majority_of_the_window():
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
-def test_windows_that_see_all_make_the_memoriser(sigma):
+def test_windows_that_see_all_make_the_memorizer(sigma):
     expected = denoisers.posterior_mean(TRAIN)(Y, sigma)
     same(denoisers.local_denoiser(TRAIN, 2 * SIDE - 1)(Y, sigma), expected)
     same(denoisers.equivariant_denoiser(TRAIN, 2 * SIDE + 1)(Y, sigma), expected)

@@ -238,7 +238,7 @@ def local_denoiser(train: Tensor, size: int) -> Patches:
     """Return the local machine: windows of `size`², compared with training patches of their place.
 
     Over an edge the distance is that of the part inside. From `size` = 2S − 1 on every window
-    sees the whole image, and it is the memoriser.
+    sees the whole image, and it is the memorizer.
 
     Args:
         train: (N, C, H, W).
@@ -276,7 +276,7 @@ def crop_denoiser(train: Tensor, size: int) -> Patches:
     """Return the machine of crops (PSPC): each crop of `size`² estimates all of its pixels.
 
     A crop is compared with the training crops of its place; overlapping estimates are averaged.
-    With crops as large as the image there is one, and it is the memoriser (the ideal machine).
+    With crops as large as the image there is one, and it is the memorizer (the ideal machine).
 
     Args:
         train: (N, C, H, W).

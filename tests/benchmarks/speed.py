@@ -133,7 +133,7 @@ def of_sampler(net: UNet, rate: float) -> dict:
 
 
 def of_sets() -> dict:
-    """Return what images, the nearest of 10,000 and the memoriser of 10,000 take."""
+    """Return what images, the nearest of 10,000 and the memorizer of 10,000 take."""
     draw = torch.Generator().manual_seed(2)
     train, y = (
         torch.rand(10_000, 1, SIDE, SIDE, generator=draw),
@@ -159,7 +159,7 @@ def of_sets() -> dict:
             "slow": seconds(one_by_one, 1) / CHUNK,
             "ours": seconds(lambda: nearest(many, train), 1) / len(many),
         },
-        "memoriser of 10,000, an image": {
+        "memorizer of 10,000, an image": {
             "slow": seconds(weigh, 1) / CHUNK,
             "ours": seconds(lambda: memory(many, 1.0), 1) / len(many),
         },
