@@ -1,10 +1,10 @@
 # Each line calls the environment script, the command line or pytest. `make help` lists the targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-NOTEBOOKS = $(wildcard book/*.ipynb)
+NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test check serve train bench lock clean clean-env
+.PHONY: help env book pdf test check serve train bench lock clean clean-env
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ env:  ## .venv from requirements.txt, when it is not current
 book: env  ## run every page that changed, build the HTML, print its address
 	@$(BIN)/python -m gahb_core.cli run
 	@$(BIN)/python -m gahb_core.cli build
+
+pdf: book  ## the book as one file to take along, printed by Chromium
+	@$(BIN)/python -m gahb_core.pages.pdf
 
 lint: env
 	@echo "== ruff and nbstripout =="
@@ -38,7 +41,7 @@ train: env  ## train every network that is missing
 	@$(BIN)/python -m gahb_core.cli train --all
 
 bench: env  ## time the slow parts
-	@for f in tests/benchmarks/*.py; do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
+	@for f in $$(grep -l __main__ tests/benchmarks/*.py); do echo "== $$f =="; $(BIN)/python $$f || exit 1; done
 
 lock: env  ## write requirements.txt from .venv
 	@{ sed -n '/^#/p' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable \

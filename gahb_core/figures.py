@@ -58,8 +58,10 @@ def to_images(x: Any, name: str = "x") -> np.ndarray:
 
 
 def to_grey(x: Any) -> Any:
-    """Return images (..., C, H, W), each on its own scale with zero in the middle grey, ½."""
-    return 0.5 + 0.5 * x / abs(x).amax((-3, -2, -1), keepdim=True)
+    """Return images (..., C, H, W), each on its own scale: zero is ½, the largest 1% clipped."""
+    size = abs(x).flatten(-3)
+    most = size.sort(-1).values[..., int(0.99 * (size.shape[-1] - 1))].maximum(size.amax(-1) / 4)
+    return (0.5 + 0.5 * x / most[..., None, None, None]).clip(0, 1)
 
 
 def to_uint8(x: Any, low: float = 0.0, high: float = 1.0) -> np.ndarray:
@@ -243,9 +245,7 @@ def plot_score_field(
     grid, density, score = to_array(grid), to_array(density), to_array(score)
     if density.shape != (len(grid),) * 2 or score.shape != (*density.shape, 2):
         shapes = f"{density.shape} and {score.shape}"
-        raise ValueError(
-            f"density and score must be (M, M) and (M, M, 2) on the grid, not {shapes}"
-        )
+        raise ValueError(f"density and score must be (M, M) and (M, M, 2), not {shapes}")
     ax.contourf(grid, grid, density, levels=12, cmap="Blues")
     at = slice(stride // 2, None, stride)
     ax.quiver(grid[at], grid[at], score[at, at, 0], score[at, at, 1], color="#303030", pivot="mid")

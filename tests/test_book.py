@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, asked_pages
 
-from gahb_core.pages import Places, load_pages, load_prose, load_results, make_contents
+from gahb_core.pages import Places, load_pages, load_prose, load_results, make_contents, run_pages
 from gahb_core.pages.contents import chapter_number
 from gahb_core.pages.run import is_current
 
@@ -153,6 +153,25 @@ def test_only_the_pages_that_are_asked_for_are_run():
     assert asked_pages([*two, plain]) == ["b", "a"]
     assert asked_pages([*two, SimpleNamespace(fixturenames=["executed_pages"])]) == []  # all
     assert asked_pages([*two, item(["built_book", "executed_pages"], path="x", page="a")]) == []
+
+
+def test_the_template_of_a_chapter_is_a_page(project):
+    text = (ROOT / "book" / "_templates" / "chapter.ipynb").read_text()
+    (project / "book" / "chapter.ipynb").write_text(text)
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write("  - {name: 01_new, notebook: chapter.ipynb, parameters: {num: 500},\n")
+        file.write("     records: [chapter.mse: [0, 0.04]]}\n")
+    places = Places(project)
+    assert [o.status for o in run_pages(places, ["01_new"], num_jobs=1, say=print)] == ["ok"]
+    page = next(page for page in load_pages(project) if page.name == "01_new")
+    recorded = load_results("01_new", root=project)
+    assert set(recorded) == set(page.records)
+    low, high = page.ranges["chapter.mse"]
+    assert all(low <= v <= high for v in numbers_in(recorded["chapter.mse"].value))
+    made = places.executed("01_new").read_text()
+    assert made.count("<figure") == 2  # a figure, and a flipbook, each with its alternative text
+    assert all(word in text for word in ("{exercise}", "{solution-start}", ":class: dropdown"))
+    assert text.index("What this shows, and what it does not") > text.index("{solution-end}")
 
 
 def test_numbers_are_found_in_any_value():

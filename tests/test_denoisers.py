@@ -2,6 +2,7 @@ import time
 
 import pytest
 import torch
+from test_denoisers_contract import check_contract
 from torch import nn
 
 from gahb_core import bases, denoisers
@@ -124,41 +125,20 @@ def test_blind_sigma_sits_below_sigma_by_the_error():
 
 
 @pytest.mark.parametrize(("f", "shape"), EVERY)
-def test_exact_denoisers_refuse_a_missing_or_bad_sigma(f, shape):
-    y = draw(2, *shape)
-    with pytest.raises(ValueError, match="sigma must be given"):
-        f(y)
-    with pytest.raises(ValueError, match="sigma must be positive, not 0"):
-        f(y, 0)
-    with pytest.raises(ValueError, match="sigma must be finite and not negative, not -1"):
-        f(y, -1)
-    with pytest.raises(ValueError, match=r"sigma must be a number or of shape \(2,\), not \(3,\)"):
-        f(y, torch.ones(3))
+def test_exact_denoisers_keep_the_contract_for_points_of_any_shape(f, shape):
+    check_contract(f, draw(4, *shape))
     with pytest.raises(ValueError, match="y must"):
         f(draw(2, 5, 5), 1)
 
 
 @pytest.mark.parametrize(("f", "shape"), EVERY)
-def test_exact_denoisers_take_one_sigma_an_image_and_keep_their_input(f, shape):
-    y, sigmas = draw(4, *shape), torch.tensor([0.1, 0.5, 1.0, 3.0], dtype=torch.float64)
-    before = y.clone()
-    got = f(y, sigmas)
-    same(got, torch.cat([f(y[i : i + 1], float(s)) for i, s in enumerate(sigmas)]))
-    assert torch.equal(y, before)
-    assert isinstance(f, denoisers.Denoiser)
-    assert f(y.float(), 0.5).dtype == torch.float32
-    same(f(y.float(), 0.5).double(), f(y, 0.5), 1e-4)
-
-
-@pytest.mark.parametrize(("f", "shape"), EVERY)
-def test_exact_denoisers_work_under_func_transforms(f, shape):
+def test_derivatives_are_those_of_autograd_row_by_row(f, shape):
     y, v = draw(4, *shape), draw(4, *shape, seed=1)
     J = jacobian(f, y, 0.7)
     want = torch.einsum("bij,bj->bi", J, v.reshape(4, -1)).reshape(y.shape)
     same(torch.func.jvp(lambda u: f(u, 0.7), (y,), (v,))[1], want, 1e-9)
     back = torch.einsum("bij,bi->bj", J, v.reshape(4, -1)).reshape(y.shape)
     same(torch.func.vjp(lambda u: f(u, 0.7), y)[1](v)[0], back, 1e-9)
-    same(torch.func.vmap(lambda u: f(u[None], 0.7)[0])(y), f(y, 0.7))
 
 
 # --- Tweedie -------------------------------------------------------------------------------------

@@ -132,8 +132,12 @@ def test_style_file_holds_only_known_settings_and_distinct_colours():
     with warnings.catch_warnings(), mpl.rc_context():
         warnings.simplefilter("error")
         figures.use_style()
-        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-    assert len(set(colours)) == len(colours) == 7
+        cycle = mpl.rcParams["axes.prop_cycle"]
+    styles = [(style["linestyle"], style["color"]) for style in cycle]
+    assert len(set(styles)) == len(styles) == 21
+    first = styles[:7]
+    assert {line for line, _ in first} == {"-"}
+    assert len({colour for _, colour in first}) == 7
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,17 @@ def test_vendored_scripts_are_the_recorded_ones():
     assert {name for name in wanted if not name.endswith("/")} <= recorded
 
 
-def test_to_grey_puts_zero_in_the_middle_and_the_largest_at_an_end():
-    e = torch.tensor([[[[-2.0, 0.0, 1.0]]], [[[0.0, 0.1, 0.2]]]])
-    expected = torch.tensor([[[[0.0, 0.5, 0.75]]], [[[0.5, 0.75, 1.0]]]])
-    torch.testing.assert_close(figures.to_grey(e), expected)
+def test_to_grey_puts_zero_in_the_middle_and_the_largest_hundredth_at_an_end():
+    e = torch.linspace(-1, 1, 201, dtype=torch.float64).reshape(1, 1, 3, 67)
+    grey = figures.to_grey(torch.cat([e, 1e-3 * e]))
+    torch.testing.assert_close(grey[0], grey[1])  # each on its own scale
+    assert grey[0].flatten()[100] == 0.5
+    torch.testing.assert_close(grey[:1], (0.5 + 0.5 * e / 0.99).clip(0, 1))
+
+
+def test_to_grey_does_not_blow_up_what_is_faint_beside_one_bright_pixel():
+    e = torch.full((1, 1, 20, 20), 1e-6)
+    e[0, 0, 5, 5] = -2.0
+    grey = figures.to_grey(e)
+    assert grey[0, 0, 5, 5] == 0
+    assert abs(grey[0, 0, 0, 0] - 0.5) < 1e-5

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "gahb_core"
 SOURCES = sorted(p for p in LIBRARY.rglob("*.py") if "__pycache__" not in p.parts)
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+NOTEBOOKS.append(ROOT / "book" / "_templates" / "chapter.ipynb")
 MAX_BODY, MAX_LINES = 30, 330
 
 
@@ -114,6 +115,14 @@ def test_the_order_would_be_noticed(tmp_path, monkeypatch):
         "def f():\n    from gahb_core.cli import main\n    import gahb_core.images.sets\n"
     )
     assert imported_rooms(path) == [("cli", 2), ("images", 3)]
+
+
+def test_a_file_of_tests_is_named_after_its_room():
+    """tests/test_<room>.py, or test_<room>_<file or idea>.py; the rest is about all of them."""
+    whole = {"house", "arguments", "book", "book_browser"}
+    names = [path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")]
+    stray = [n for n in names if n not in whole and n.split("_")[0] not in gahb_core.ROOMS]
+    assert not stray, f"name these after the room that they test: {stray}"
 
 
 # --- sizes and docstrings -------------------------------------------------------------------

@@ -15,11 +15,12 @@ from PIL import Image
 
 from gahb_core import live
 from gahb_core.bases import make_fourier, make_wavelet
-from gahb_core.checkpoints import load_denoiser
+from gahb_core.checkpoints import load_denoiser, load_multiscale
 from gahb_core.denoisers import posterior_mean
 from gahb_core.images import draw_disks, load_images, tangent_vectors
 from gahb_core.images.c_alpha import coverage
-from gahb_core.jacobian import linearize, top_eigenpairs
+from gahb_core.jacobian import filters, linearize, top_eigenpairs
+from gahb_core.live import explore_cascade, explore_filters
 from gahb_core.live.closed import _LINE
 from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
@@ -45,6 +46,15 @@ KINDS = [
     ("local/c_alpha/details=1/RF=9", 32),
     ("local/faces/details=2/RF=43", 16),
 ]
+C2, LOW = "c_alpha/alpha=2", "local/c_alpha/low"
+DETAILS = [f"local/c_alpha/details={j}/RF=9" for j in (1, 2)]  # finest first
+
+
+def c2(size):
+    """A C² test image."""
+    return load_images(C2, "test", 1, size)
+
+
 # the figures of chapters: how each is made, a button that uses it, and what its last line says then
 CHAPTERS = {
     "basis": (lambda: live.explore_basis({SIX: "faces"}), "bag", "the least exact of 24"),
@@ -54,6 +64,17 @@ CHAPTERS = {
     "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
     "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
     "disk": (live.explore_disk, "other noise", "the least exact of 12"),
+    "inpaint": (live.explore_inpaint, "complete", "pixels were unknown"),
+    "filters": (
+        lambda: live.explore_filters("c_alpha", LOW, c2(64), (22, 20)),
+        "5×5",
+        "Radii hold",
+    ),
+    "cascade": (
+        lambda: live.explore_cascade(DETAILS, C2),
+        "draw the details",
+        "coarse level first",
+    ),
     "contour": (live.explore_contour, "let go", "the least exact of 12"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
@@ -226,6 +247,25 @@ def test_a_filter_is_a_row_of_the_jacobian(page):
     expected = linearize(load_denoiser(SMALL), y).pull(unit)
     found = call(page, "filter", SMALL, y=flat(y), H=16, W=16, pixel=5 * 16 + 9)
     assert relative_error(found, expected.numpy()) < 1e-4
+
+
+def test_coarse_to_fine_and_its_filters_are_the_librarys(page):
+    y = add_noise(c2(32), 0.2, 0)
+    f = load_multiscale(LOW, DETAILS)
+    for name in (LOW, *DETAILS):
+        args = {"name": name, **dict(zip(("header", "data"), live.network_file(name), strict=True))}
+        page.evaluate("async a => { await GAHB.library(); await GAHB.call('load', a); }", args)
+    found = page.evaluate(
+        """async a => {
+            const found = await GAHB.call('coarseToFine', {...a, y: Float32Array.from(a.y)});
+            return {estimate: Array.from(found.estimate), filter: Array.from(found.filter)};
+        }""",
+        {"low": LOW, "details": DETAILS, "y": flat(y), "H": 32, "W": 32, "pixel": 9 * 32 + 20},
+    )
+    assert relative_error(found["estimate"], f(y).detach().numpy()) < 1e-4
+    assert relative_error(found["filter"], filters(f, y, [(9, 20)]).numpy()) < 1e-3
+    inner = np.dot(found["filter"], flat(y))
+    assert inner == pytest.approx(found["estimate"][9 * 32 + 20], abs=1e-4)
 
 
 # --- the ascent, and other denoisers --------------------------------------------------------
@@ -772,6 +812,57 @@ def test_a_disk_is_dragged_by_its_middle_and_by_its_rim(browser, site):
         page.wait_for_function(
             "document.querySelectorAll('.gahb-live-atom')[5].textContent.includes('tangent')"
         )
+        assert complaints == []
+
+
+def test_what_is_painted_over_is_completed_and_the_rest_is_kept(browser, site):
+    grey = """k => { const c = document.querySelectorAll('.gahb-live-panel canvas')[k];
+        const d = c.getContext('2d').getImageData(0, 0, 32, 32).data;
+        return Array.from({length: 1024}, (_, i) => d[4 * i]); }"""
+    with open_chapter(browser, site, "inpaint") as (page, complaints):
+        page.get_by_role("button", name="nothing").click()
+        page.get_by_role("button", name="complete", exact=True).click()
+        page.get_by_text("Nothing is unknown").wait_for()
+        clean = np.array(page.evaluate(grey, 0)).reshape(32, 32)
+        canvas = page.locator(".gahb-live-panel canvas").first
+        box = canvas.bounding_box()
+        canvas.click(position={"x": 20.5 / 32 * box["width"], "y": 9.5 / 32 * box["height"]})
+        canvas.focus()
+        page.keyboard.press("Space")  # in the middle, by the keyboard
+        hidden = np.array(page.evaluate(grey, 0)).reshape(32, 32) != clean
+        assert hidden[9, 20]
+        assert hidden[16, 16]
+        assert hidden.sum() < 60
+        page.get_by_role("button", name="complete", exact=True).click()
+        status = page.locator(".gahb-live-status").filter(has_text="pixels were unknown")
+        status.wait_for(timeout=60_000)
+        unknown = int(status.text_content().split()[0])
+        for k in (1, 2, 3, 4):
+            found = np.array(page.evaluate(grey, k)).reshape(32, 32)
+            assert (found != clean).sum() <= unknown
+            assert abs(found - clean).max() > 0
+        assert complaints == []
+
+
+def test_details_keep_the_block_means_of_the_sketch(browser, site):
+    grey = """k => { const c = document.querySelectorAll('.gahb-live-panel canvas')[k];
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        return Array.from({length: c.width * c.height}, (_, i) => d[4 * i]); }"""
+    with open_chapter(browser, site, "cascade") as (page, complaints):
+        page.get_by_role("button", name="grey", exact=True).click()
+        status = page.locator(".gahb-live-status").filter(has_text="coarse level first")
+        status.wait_for(timeout=60_000)
+        canvas = page.locator(".gahb-live-panel canvas").first
+        box = canvas.bounding_box()
+        page.get_by_role("slider", name="grey").fill("7")
+        before = page.evaluate(grey, 2)
+        canvas.click(position={"x": box["width"] / 2, "y": box["height"] / 2})  # and it draws anew
+        page.wait_for_function(f"before => ({grey})(2).join() !== before.join()", arg=before)
+        page.get_by_role("button", name="draw the details").wait_for(timeout=60_000)
+        sketch, final = np.array(page.evaluate(grey, 0)), np.array(page.evaluate(grey, 2))
+        means = final.reshape(16, 4, 16, 4).mean((1, 3))
+        assert abs(means - sketch.reshape(16, 16)).max() < 1.5  # of 255
+        assert len(set(sketch)) == 2
         assert complaints == []
 
 

@@ -1,9 +1,33 @@
 """The tables of recipes."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from gahb_core.images import MissingData, open_images
 from gahb_core.networks import num_parameters
 from gahb_core.recipes import RECIPES, as_in_papers, make_network
+from gahb_core.training.loop import _State, _take_step
+
+
+@pytest.mark.parametrize("name", RECIPES["smoke"])
+def test_a_recipe_takes_a_step_in_its_smoke_form(name):
+    recipe = replace(RECIPES["smoke"][name], batch_size=2)
+    try:
+        images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
+    except MissingData as error:
+        pytest.skip(str(error))
+    state = _State(recipe, "cpu")
+    loss = _take_step(state, images, "cpu")
+    assert 0 < float(loss) < torch.inf
+    assert all(torch.isfinite(v).all() for v in state.net.state_dict().values())
+    assert all(w.grad is not None and torch.isfinite(w.grad).all() for w in state.net.parameters())
+
+
+@pytest.mark.parametrize("profile", RECIPES)
+def test_a_recipe_is_found_by_its_name(profile):
+    assert all(recipe.name == name for name, recipe in RECIPES[profile].items())
 
 
 @pytest.mark.parametrize("dataset", ["celeba", "lsun"])

@@ -16,7 +16,7 @@ class Denoiser(Protocol):
     """f(y, sigma) → x_hat: an estimate of x from y = x + σz.
 
     - `y` is (B, ...), floating point; x_hat has its shape, dtype and device. Networks take images
-      (B, C, H, W); the exact denoisers take points of any shape.
+      (B, C, H, W) of the dtype of their weights; the exact denoisers take points of any shape.
     - `sigma` is the standard deviation of the noise per element, in image units: a number, or (B,)
       with one for each image. Blind denoisers ignore it. The others raise ValueError without it.
     - Image i of x_hat depends on image i of y only.

@@ -1,4 +1,4 @@
-"""The exact denoiser of a finite training set: the memoriser."""
+"""The exact denoiser of a finite training set: the memorizer."""
 
 import math
 from collections.abc import Iterator

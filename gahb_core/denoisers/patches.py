@@ -202,7 +202,8 @@ class Patches:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y` (B, C, H, W)."""
-        return _Apply.apply(y, self._check(y, sigma), self)
+        variance = self._check(y, sigma)
+        return _Apply.apply(y, variance, self) if len(y) else y.clone()
 
     def rows(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return J (B, D, D), whose row of pixel p is Cov_w(u_centre, u)/σ² on the window of p."""
@@ -237,7 +238,7 @@ def local_denoiser(train: Tensor, size: int) -> Patches:
     """Return the local machine: windows of `size`², compared with training patches of their place.
 
     Over an edge the distance is that of the part inside. From `size` = 2S − 1 on every window
-    sees the whole image, and it is the memoriser.
+    sees the whole image, and it is the memorizer.
 
     Args:
         train: (N, C, H, W).
@@ -275,7 +276,7 @@ def crop_denoiser(train: Tensor, size: int) -> Patches:
     """Return the machine of crops (PSPC): each crop of `size`² estimates all of its pixels.
 
     A crop is compared with the training crops of its place; overlapping estimates are averaged.
-    With crops as large as the image there is one, and it is the memoriser (the ideal machine).
+    With crops as large as the image there is one, and it is the memorizer (the ideal machine).
 
     Args:
         train: (N, C, H, W).

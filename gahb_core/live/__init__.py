@@ -6,10 +6,17 @@ ascent. `gahb build` puts the scripts, and the networks that pages ask for, besi
 """
 
 from gahb_core.live.assets import find_networks, page_assets, read_fragment
-from gahb_core.live.chapters import explore_basis, explore_climb, explore_pairs, explore_shrink
+from gahb_core.live.chapters import (
+    explore_basis,
+    explore_climb,
+    explore_inpaint,
+    explore_pairs,
+    explore_shrink,
+)
 from gahb_core.live.closed import explore_line, explore_plane, mixture_posterior
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
+from gahb_core.live.large import explore_cascade, explore_filters
 from gahb_core.live.made import explore_contour, explore_disk
 from gahb_core.live.weights import (
     image_set,
@@ -22,10 +29,13 @@ from gahb_core.live.weights import (
 __all__ = [
     "FIGURES",
     "explore_basis",
+    "explore_cascade",
     "explore_climb",
     "explore_contour",
     "explore_disk",
+    "explore_filters",
     "explore_front",
+    "explore_inpaint",
     "explore_pairs",
     "explore_plane",
     "explore_shrink",

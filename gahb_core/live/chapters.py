@@ -1,11 +1,9 @@
-"""The live figures of chapters 2, 3, 4 and 5: an ascent, pairs, shrinkage by hand, the spectrum."""
+"""The live figures of chapters 2 to 5 and 11: ascents, pairs, shrinkage, the spectrum, holes."""
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gahb_core.bases import make_wavelet
 from gahb_core.checkpoints import load_denoiser
@@ -14,18 +12,12 @@ from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
 from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
-from gahb_core.live.front import SIGMAS, picture_of_tiles, signed_colours
+from gahb_core.live.front import SIGMAS, encode_pictures, picture_of_tiles, signed_colours
 from gahb_core.noise import add_noise
-from gahb_core.sampling import sample
+from gahb_core.sampling import measure_pixels, sample, sample_constrained
 
 COMPUTED = "Computed in your browser, as you look."
 ITEMS = {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
-
-
-def _pictures(x: Tensor, items: dict[int, str]) -> dict[str, Any]:
-    """Return the images (N, 1, S, S) that a reader may choose from, as the scripts read them."""
-    encoded = base64.b64encode(to_uint8(x).tobytes()).decode()
-    return {"size": x.shape[-1], "examples": encoded, "names": list(items.values())}
 
 
 def explore_basis(
@@ -52,7 +44,7 @@ def explore_basis(
     spectrum = top_eigenpairs(f, y, num, tol=1e-2)
     kept = f"images:{dataset}:A:{set_num}:32"
     exact = posterior_mean(load_images(dataset, "A", set_num, 32))(y, sigma)
-    data = _pictures(x, items) | {
+    data = encode_pictures(x, [*items.values()]) | {
         "num": num,
         "sigma": sigma,
         "sigmas": SIGMAS,
@@ -149,7 +141,12 @@ def explore_shrink(
     y, wavelets = add_noise(x[:1], sigma, 0), make_wavelet(32, "haar", 3)
     c = wavelets.analyze(y)
     x_hat = wavelets.synthesize(c * (c.abs() > 3 * sigma))
-    data = _pictures(x, items) | {"sigma": sigma, "sigmas": SIGMAS, "num": num, "a": 3.0}
+    data = encode_pictures(x, [*items.values()]) | {
+        "sigma": sigma,
+        "sigmas": SIGMAS,
+        "num": num,
+        "a": 3.0,
+    }
     error, away = (signed_colours(part[0, 0]) for part in (x_hat - x[:1], y - x_hat))
     alt = (
         "A noisy picture, its estimate from the wavelet coefficients above three σ, the error, "
@@ -165,3 +162,40 @@ def explore_shrink(
     )
     picture = picture_of_tiles([y, x_hat, error, away])
     return explore_network("shrink", [name], picture, alt, caption, data, COMPUTED)
+
+
+def explore_inpaint(
+    name: str = "fashion/N=10000/A", dataset: str = "fashion", items: dict[int, str] | None = None
+) -> Any:
+    """Return the figure of chapter 11: paint over a picture; completions, mean and spread.
+
+    Args:
+        name: of a checkpoint of 32×32 images.
+        dataset: of the pictures.
+        items: index of a test image → its name.
+    """
+    items = items or {30: "boot", 7: "bag", 3: "jumper", 37: "sandal"}
+    x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    mask[:, 10:22, 10:22] = False
+    problem, shape = measure_pixels(mask), (1, 32, 32)
+    given = problem.analyze(x[:1]).repeat(4, 1)
+    found = sample_constrained(load_denoiser(name), problem, given, shape, seed=1).x
+    mean, spread = found.mean(0), found.std(0)
+    error = (mean - x[0]).abs()
+    most = max(spread.max(), error.max())
+    hidden = to_uint8(x[0, 0])[..., None].repeat(3, 2)
+    hidden[~mask[0].numpy()] = (230, 159, 0)
+    alt = (
+        "A boot with a square in its middle unknown; four completions by the network, which differ "
+        "within the square; their mean; their spread, and what the mean misses, both in the square."
+    )
+    caption = (
+        "Paint over a part of the picture and let the network complete it: four ascents from four "
+        "noises, in which the pixels that are known stay as they are. Their mean is blurred where "
+        "they differ; spread and error (dark is large, on one scale) lie in the same places."
+    )
+    panels = [hidden, *found, mean, 1 - spread / most, 1 - error / most]
+    data = encode_pictures(x, [*items.values()]) | {"brush": 3}
+    picture = picture_of_tiles(panels)
+    return explore_network("inpaint", [name], picture, alt, caption, data, COMPUTED)

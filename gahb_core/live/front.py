@@ -105,6 +105,12 @@ def key_picture(x: Tensor, y: Tensor, x_hat: Tensor, atoms: Tensor) -> bytes:
     return picture_of_tiles([x, y, x_hat, rest], [signed_colours(atom[0]) for atom in atoms])
 
 
+def encode_pictures(x: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """Return images (N, 1, S, S), a byte a pixel, and their names, as the scripts read them."""
+    encoded = base64.b64encode(to_uint8(x).tobytes()).decode()
+    return {"size": x.shape[-1], "examples": encoded, "names": list(names)}
+
+
 def load_examples() -> tuple[Tensor, list[str]]:
     """Return the eight pictures (8, 1, 32, 32) that a reader may start from, and their names."""
     chosen = [
@@ -121,10 +127,7 @@ def explore_front(sigma: float = 0.3) -> Any:
     f, x = load_denoiser(next(iter(NETWORKS))), examples[:1]
     y = add_noise(x, sigma, 0)
     x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, 12, tol=5e-3)
-    data = {
-        "size": x.shape[-1],
-        "examples": base64.b64encode(to_uint8(examples).tobytes()).decode(),
-        "names": names,
+    data = encode_pictures(examples, names) | {
         "first": 0,
         "sigma": sigma,
         "sigmas": SIGMAS,

@@ -110,7 +110,7 @@ class MultiScale:
 
     def coarse_to_fine(self, y: Tensor, sigma: float | Tensor | None = None) -> Iterator[Tensor]:
         """Yield the estimates x̂_J, x̂_{J−1}, …, x̂_0, each at its own size."""
-        pyramid = haar_decompose(y, self.J)
+        pyramid = haar_decompose(check_floating(y, "y"), self.J)
         x = self.low(pyramid.low, _at_level(sigma, self.J))
         yield x
         for j in range(self.J, 0, -1):

@@ -15,11 +15,25 @@ from gahb_core.pages.run import run_pages
 from gahb_core.pages.serve import serve_book
 from gahb_core.pages.spec import Page, Places, find_root, select_pages
 from gahb_core.pages.stamp import fingerprint
+from gahb_core.pages.summary import (
+    RULE,
+    VERDICTS,
+    Claim,
+    Row,
+    count_verdicts,
+    describe,
+    format_reasons,
+    format_rows,
+    load_claims,
+    load_news,
+    summarize,
+)
 
 __all__ = [
-    "KEY", "KINDS", "Outcome", "Page", "Places", "Result", "build_book", "collect_results",
-    "find_root", "fingerprint", "format_report", "format_results", "heed_signals", "load_pages",
-    "load_prose", "load_results", "make_contents", "mark_published", "record", "run_pages",
-    "run_processes", "select_pages", "serve_book", "share_cores", "stage_book", "submit_jobs",
-    "write_contents",
+    "Claim", "KEY", "KINDS", "Outcome", "Page", "Places", "RULE", "Result", "Row", "VERDICTS",
+    "build_book", "collect_results", "count_verdicts", "describe", "find_root", "fingerprint",
+    "format_reasons", "format_report", "format_results", "format_rows", "heed_signals",
+    "load_claims", "load_news", "load_pages", "load_prose", "load_results", "make_contents",
+    "mark_published", "record", "run_pages", "run_processes", "select_pages", "serve_book",
+    "share_cores", "stage_book", "submit_jobs", "summarize", "write_contents",
 ]  # fmt: skip

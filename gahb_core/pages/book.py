@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from gahb_core.files import hash_files, write_if_changed, write_safely
 from gahb_core.pages.listing import load_pages
 from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.notebooks import parse_notebook
+from gahb_core.pages.reference import format_reference
 from gahb_core.pages.spec import Page, Places
 from gahb_core.pages.stamp import is_whole
 
@@ -78,10 +81,13 @@ def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, 
     python = content["metadata"].get("language_info", {}).get("version", "")
     made = [f"profile {places.profile}", *(f"seed {seed}" for seed in seeds[-1:])]
     made += [f"Python {python}", *(f"{name} {version(name)}" for name in ("torch", "numpy"))]
+    made.append(f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
     stamp = places.stamp(page.name)
     if stamp.is_file():  # what the figures depend on: notebook, library, networks, lock file
         made.append(f"inputs `{stamp.read_text(encoding='utf-8').split()[1][:12]}`")
-    source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made) + ".\n```"
+    change = f"To change them: `.venv/bin/jupyter lab book/{page.notebook.name}` in a clone."
+    source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made)
+    source += f". {change}\n```"
     cell = {"cell_type": "markdown", "id": "how-made", "metadata": {}, "source": source}
     return {**content, "cells": [*content["cells"], cell]}
 
@@ -131,6 +137,8 @@ def stage_book(places: Places) -> Path:
     for page in load_pages(places.root):
         wanted[stage / "book" / f"{page.name}.ipynb"] = _read_page(page, places)
     wanted |= {stage / "book" / "_static" / path: text for path, text in _live_assets(wanted)}
+    if (places.root / "book" / "api.md").is_file():  # the page that includes it
+        wanted[stage / "book" / "api_rooms.txt"] = format_reference(places.root).encode()
     for target, content in wanted.items():
         write_if_changed(target, content)
     for path in stage.rglob("*"):
@@ -140,7 +148,7 @@ def stage_book(places: Places) -> Path:
 
 
 def library_files(root: Path) -> list[Path]:
-    """Return the files of the library, from which the API pages are made."""
+    """Return the files of the library, which the book shows in part."""
     files = (root / "gahb_core").rglob("*")
     return [p for p in files if p.is_file() and "__pycache__" not in p.parts]
 
@@ -156,7 +164,7 @@ def _live_assets(wanted: dict[Path, bytes]) -> list[tuple[str, bytes]]:
 
 
 def _hash_book(stage: Path, root: Path) -> str:
-    """Return the fingerprint of all that the HTML is made from; the API pages read the library."""
+    """Return the fingerprint of all that the HTML is made from: what is staged, and the library."""
     staged = hash_files((p for p in stage.rglob("*") if p.is_file()), stage)
     return hashlib.sha256((staged + hash_files(library_files(root), root)).encode()).hexdigest()
 

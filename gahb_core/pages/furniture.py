@@ -6,7 +6,7 @@ The map and the previews need the address that the book is published at, `html: 
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,39 @@ def _mend_body(app: Sphinx, pagename: str, template: str, context: dict[str, Any
         context["body"] = mend(context["body"])
 
 
+def is_variant(page: str, pages: Iterable[str]) -> bool:
+    """Return whether a page is a chapter once more: its name is another's, with more words.
+
+    >>> is_variant("book/03_transition_faces", ["book/03_transition", "book/03_how_many"])
+    True
+    """
+    return any(page.startswith(f"{other}_") for other in pages)
+
+
+def find_neighbour(page: str, relations: Mapping[str, Sequence[str | None]], at: int) -> str | None:
+    """Return the page before (`at` = 1) or after (2) another, but variants only beside variants.
+
+    `relations` has parent, previous and next page of each, as Sphinx's builder does.
+    """
+    beside = relations[page][at] if page in relations else None
+    if is_variant(page, relations):
+        return beside
+    while beside in relations and is_variant(beside, relations):
+        beside = relations[beside][at]
+    return beside
+
+
+def _follow_argument(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], _: Any
+) -> None:
+    """Let "previous" and "next" of a chapter be chapters."""
+    for key, at in (("prev", 1), ("next", 2)):
+        beside = find_neighbour(pagename, getattr(app.builder, "relations", {}), at)
+        if context.get(key) and beside in app.env.titles:
+            title = app.builder.render_partial(app.env.titles[beside])["title"]
+            context[key] = {"link": app.builder.get_relative_uri(pagename, beside), "title": title}
+
+
 def _add_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "404", {"title": "No such page", "body": NOT_FOUND}, "page.html"
 
@@ -99,6 +132,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is done at each page, and at the end."""
     app.connect("html-page-context", _add_meta)
     app.connect("html-page-context", _mend_body)
+    app.connect("html-page-context", _follow_argument)
     app.connect("html-collect-pages", _add_pages)
     app.connect("build-finished", _write_map)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -125,7 +125,7 @@ def _hash_source(path: Path) -> str:
 
 
 def hash_used(notebook: Path, root: Path) -> str:
-    """Return the fingerprint of what of the library, and of book/measured, a notebook uses.
+    """Return the fingerprint of what of the library, of book/measured and of lists a notebook uses.
 
     A notebook that is not plain Python is held to use all of it.
     """
@@ -137,5 +137,6 @@ def hash_used(notebook: Path, root: Path) -> str:
     except SyntaxError:
         used = {p for p in (root / LIBRARY).rglob("*") if p.is_file() and p.suffix != ".pyc"}
     reads = named or (measured if re.search(r"\bmeasured/|Path\([\"']measured", code) else [])
+    reads += [p for p in (root / "book").glob("*.yml") if p.name in code]
     lines = [f"{p.relative_to(root)} {_hash_source(p)}" for p in sorted([*used, *reads])]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

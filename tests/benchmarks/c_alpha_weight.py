@@ -8,20 +8,19 @@ images. All are of the papers' amplitude at 32 pixels. A variant that is in the 
 again. Chapter 6 shows it.
 """
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from measured import FOLDER, measure_missing
 
 from gahb_core import metrics
 from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import make_c_alpha
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import train, write_safely
+from gahb_core.training import train
 
-OUT = Path(__file__).parents[2] / "book" / "measured" / "c_alpha_weight.json"
+OUT = FOLDER / "c_alpha_weight.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
 WEIGHTS, CHANNELS, NUM, SEED = (1.0, 1.6, 2.1), 24, 256, 99
 DATASET = "c_alpha/alpha=4/amplitude=paper"
@@ -44,16 +43,10 @@ def measure(recipe: Recipe) -> list[float]:
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    found = json.loads(OUT.read_text())["psnr_out"] if OUT.exists() else {}
     variants = {f"loss/σ^{w:g}": replace(RECIPE, weight_power=w) for w in WEIGHTS}
     variants[f"loss/σ^{RECIPE.weight_power:g}, {CHANNELS} channels"] = WIDE
-    for name, recipe in variants.items():
-        if name not in found:
-            found[name] = measure(recipe)
-            print(name, found[name], flush=True)
-            images = RECIPE.num_steps * RECIPE.batch_size
-            content = {"images": images, "psnr_in": PSNR_IN, "psnr_out": found}
-            write_safely(OUT, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    images = RECIPE.num_steps * RECIPE.batch_size
+    measure_missing(OUT, "psnr_out", variants, measure, images=images, psnr_in=PSNR_IN)
 
 
 if __name__ == "__main__":

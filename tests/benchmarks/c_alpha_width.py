@@ -7,21 +7,20 @@ that) and measures all on the same new images. A variant that is in the file is 
 Chapter 6 shows it.
 """
 
-import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from measured import FOLDER, measure_missing
 
 from gahb_core import metrics
 from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import make_c_alpha
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import train, write_safely
+from gahb_core.training import train
 
-OUT = Path(__file__).parents[2] / "book" / "measured" / "c_alpha_width.json"
+OUT = FOLDER / "c_alpha_width.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
 NUM, SEED = 128, 99
 RECIPE = replace(find_recipe("c_alpha/alpha=4"), learning_rate=6e-3)
@@ -56,13 +55,8 @@ def measure(recipe: Recipe) -> dict:
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    found = json.loads(OUT.read_text())["variants"] if OUT.exists() else {}
-    for name, change in VARIANTS.items():
-        if name not in found:
-            found[name] = measure(replace(RECIPE, **change))
-            print(name, found[name], flush=True)
-            content = {"alpha": 4, "psnr_in": PSNR_IN, "variants": found}
-            write_safely(OUT, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    variants = {name: replace(RECIPE, **change) for name, change in VARIANTS.items()}
+    measure_missing(OUT, "variants", variants, measure, alpha=4, psnr_in=PSNR_IN)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,20 @@ the same images of split B. A variant that is in the file is not trained again. 
 training shows it.
 """
 
-import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
+from measured import FOLDER, measure_missing
 
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr, psnr_curve
 from gahb_core.multiscale import conditional_denoiser
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import clean_bands, train, write_safely
+from gahb_core.training import clean_bands, train
 
-OUT = Path(__file__).parents[2] / "book" / "measured" / "details_skip.json"
+OUT = FOLDER / "details_skip.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands
 FIELDS, NUM = (9, 43), 256
 
@@ -53,17 +52,11 @@ def measure(recipe: Recipe) -> list[float]:
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    found = json.loads(OUT.read_text())["psnr_out"] if OUT.exists() else {}
     variants = list_variants()
     recipe = next(iter(variants.values()))
     _, x = clean_bands(recipe, load_images(recipe.dataset, "B", NUM, recipe.size))
     zero = round(float(psnr(torch.zeros_like(x), x).mean()), 2)
-    for name, variant in variants.items():
-        if name not in found:
-            found[name] = measure(variant)
-            print(name, found[name], flush=True)
-            content = {"psnr_in": PSNR_IN, "psnr_out": found, "zero": zero}
-            write_safely(OUT, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    measure_missing(OUT, "psnr_out", variants, measure, psnr_in=PSNR_IN, zero=zero)
 
 
 if __name__ == "__main__":

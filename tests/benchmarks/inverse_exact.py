@@ -27,7 +27,6 @@ exactly. `coverage_error` is its binomial standard error.
 What is in book/measured/inverse_exact.json is not measured again.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from measured import read, write
 from torch import Tensor
 
 from gahb_core.checkpoints import load_denoiser
@@ -50,7 +50,6 @@ from gahb_core.images import load_images, make_disks
 from gahb_core.networks import UNet, fold_norm, initialize
 from gahb_core.noise import make_generator, sample_normal
 from gahb_core.sampling import Measurement, measure_pixels, sample_constrained
-from gahb_core.training import write_safely
 
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "inverse_exact.json", ROOT / "_build" / "inverse_exact"
@@ -275,17 +274,12 @@ def main() -> None:
             f = problems.exact if kind == "exact" else as_double(problems.network())
             for beta in problems.betas[kind]:
                 key = f"{name}.{kind}.{beta:g}"
-                if key in read():
+                if key in read(OUT):
                     continue
                 row = measure(p, f, beta, blind=kind == "network")
                 print(key, row, flush=True)
-                found = read() | {key: row}  # anew, for runs side by side
-                write_safely(OUT, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-
-
-def read() -> dict:
-    """Return what was measured so far."""
-    return json.loads(OUT.read_text()) if OUT.exists() else {}
+                found = read(OUT) | {key: row}  # anew, for runs side by side
+                write(OUT, found, sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -12,22 +12,20 @@ shows it. One thread; minutes of a core for sets of 16×16 pixels, an hour for o
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from measured import FOLDER, read, write
 from torch import Tensor
 
 from gahb_core import denoisers, jacobian, metrics, noise, sampling
 from gahb_core.checkpoints import find_status, load_denoiser
-from gahb_core.files import write_safely
 from gahb_core.images import MissingData, load_images
 
-OUT = Path(__file__).parents[2] / "book" / "measured" / "local_theories.json"
+OUT = FOLDER / "local_theories.json"
 STEPS, SIGMA_END = 20, 0.01
 SIZES = (3, 5, 7, 9, 11, 13, 15, 17)
 BATCH = 10
@@ -265,7 +263,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = json.loads(OUT.read_text()) if OUT.exists() else {}
+    found = read(OUT)
     for name in options.sets:
         if find_status(SETS[name].network) != "trained":
             print(f"{name}: no network {SETS[name].network}")
@@ -273,12 +271,12 @@ def main() -> None:
         found[name] = {} if options.again else found.get(name, {})
         try:
             for _ in measure(name, found[name], options.seeds):
-                write_safely(OUT, json.dumps(found, ensure_ascii=False).encode())
+                write(OUT, found, indent=None)
         except MissingData as missing:
             print(f"{name}: {missing}")
     if "fields" not in found and "faces" in options.sets:
         found["fields"] = measure_fields()
-        write_safely(OUT, json.dumps(found, ensure_ascii=False).encode())
+        write(OUT, found, indent=None)
 
 
 if __name__ == "__main__":

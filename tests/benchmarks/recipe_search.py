@@ -6,12 +6,11 @@ judged on 256 images of split B: the test images decide nothing. Results land in
 book/measured/recipe_search.json one by one, and a variant that is there is not run again.
 """
 
-import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from measured import FOLDER, read, write
 
 from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import load_images
@@ -20,7 +19,7 @@ from gahb_core.noise import SigmaLaw, sigma_from_psnr
 from gahb_core.recipes import Recipe
 from gahb_core.training import train
 
-TARGET = Path(__file__).parents[2] / "book" / "measured" / "recipe_search.json"
+TARGET = FOLDER / "recipe_search.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
 ADAM = {"optimizer": "adam", "learning_rate": 3e-3}
 SMALL = Recipe("small", "", channels=(8, 16, 32, 48), batch_size=32, num_steps=1500, **ADAM)
@@ -76,14 +75,13 @@ def measure(recipe: Recipe) -> dict:
 def main() -> None:
     """Run what is missing and print a line a variant."""
     torch.set_num_threads(1)
-    results = json.loads(TARGET.read_text()) if TARGET.exists() else {}
+    results = read(TARGET)
     for dataset, (num, base, variants) in SETS.items():
         for name, change in variants.items():
             row = results.setdefault(dataset, {})
             if name not in row:
                 row[name] = measure(replace(base, dataset=dataset, num=num, **change))
-                TARGET.parent.mkdir(exist_ok=True)
-                TARGET.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+                write(TARGET, results)
             print(f"{dataset:16} {name:28}", row[name]["psnr_out"], row[name]["processor_seconds"])
 
 

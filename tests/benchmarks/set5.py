@@ -13,13 +13,13 @@ Each sample is kept in _build/set5, each picture in book/measured/set5.json; wha
 done again. An hour or two of one core.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from measured import read, write
 from PIL import Image
 from skimage.color import rgb2ycbcr
 from torch import Tensor
@@ -35,7 +35,6 @@ from gahb_core.sampling import (
     measure_blocks,
     sample_constrained,
 )
-from gahb_core.training import write_safely
 
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "set5.json", ROOT / "_build" / "set5"
@@ -116,18 +115,13 @@ def main() -> None:
     for factor, beta in runs:
         key = f"x{factor} beta={beta} " + (f"crop={crop}" if crop else "whole")
         for name in PICTURES:
-            if name in read().get(key, {}):
+            if name in read(OUT).get(key, {}):
                 continue
             row = measure(name, factor, beta, crop)
             print(key, name, row, flush=True)
-            found = read()
+            found = read(OUT)
             found.setdefault(key, {})[name] = row
-            write_safely(OUT, (json.dumps(found, indent=1) + "\n").encode())
-
-
-def read() -> dict:
-    """Return what was measured so far."""
-    return json.loads(OUT.read_text()) if OUT.exists() else {}
+            write(OUT, found)
 
 
 if __name__ == "__main__":

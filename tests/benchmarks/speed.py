@@ -1,6 +1,6 @@
 """What the library takes against the straightforward way of doing the same, in one run.
 
-    python tests/benchmarks/speed.py [jacobian sampler sets disks steps large40 large80]
+    python tests/benchmarks/speed.py [jacobian sampler sets disks steps muon large40 large80]
 
 Processor seconds on one thread, medians; the networks have the shape of the shipped ones (two
 blocks of base 16), or of the papers' (base 64), with weights drawn at random. Results land in
@@ -10,18 +10,17 @@ minutes). Multiplying two matrices of 1024 × 1024 gives the rate that the machi
 were image.
 """
 
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from measured import FOLDER, read, write
 from torch import Tensor, nn
 
 from gahb_core import jacobian
@@ -33,7 +32,7 @@ from gahb_core.recipes import Recipe
 from gahb_core.sampling import sample
 from gahb_core.training.optimizers import make_optimizer
 
-TARGET = Path(__file__).parents[2] / "book" / "measured" / "speed.json"
+TARGET = FOLDER / "speed.json"
 SIDE = 32
 CHUNK = 20  # rows, images or queries that the slow way is timed on, then scaled
 
@@ -134,7 +133,7 @@ def of_sampler(net: UNet, rate: float) -> dict:
 
 
 def of_sets() -> dict:
-    """Return what images, the nearest of 10,000 and the memoriser of 10,000 take."""
+    """Return what images, the nearest of 10,000 and the memorizer of 10,000 take."""
     draw = torch.Generator().manual_seed(2)
     train, y = (
         torch.rand(10_000, 1, SIDE, SIDE, generator=draw),
@@ -160,7 +159,7 @@ def of_sets() -> dict:
             "slow": seconds(one_by_one, 1) / CHUNK,
             "ours": seconds(lambda: nearest(many, train), 1) / len(many),
         },
-        "memoriser of 10,000, an image": {
+        "memorizer of 10,000, an image": {
             "slow": seconds(weigh, 1) / CHUNK,
             "ours": seconds(lambda: memory(many, 1.0), 1) / len(many),
         },
@@ -207,9 +206,11 @@ class PlainNorm(nn.Module):
         return x / sd * self.gammas
 
 
-def step_of(base: int, batch: int, optimizer: str, plain: bool = False) -> Callable[[], None]:
-    """Return one training step of a UNet of two blocks; `plain`: as it is usually written."""
-    net = make_net(2, base).train().requires_grad_(True)
+def step_of(
+    base: int, batch: int, optimizer: str, plain: bool = False, blocks: int = 2
+) -> Callable[[], None]:
+    """Return one training step of a UNet; `plain`: as it is usually written."""
+    net = make_net(blocks, base).train().requires_grad_(True)
     if plain:
         for stack in net.modules():
             for name, child in list(stack.named_children()):
@@ -245,12 +246,12 @@ def of_steps(rate: float) -> dict:
 
 
 def of_muon() -> dict:
-    """Return the seconds of a step with Adam and with Muon, by base and images a step."""
+    """Return the seconds of a step with Adam and with Muon, by network and images a step."""
     found = {}
-    for base, batch, times in ((16, 32, 9), (64, 16, 3), (64, 4, 5)):
-        works = [step_of(base, batch, optimizer) for optimizer in ("adam", "muon")]
+    for blocks, base, batch, times in ((2, 16, 32, 9), (3, 64, 32, 3), (3, 64, 4, 3)):
+        works = [step_of(base, batch, name, blocks=blocks) for name in ("adam", "muon")]
         adam, muon = alternately(works, times)
-        found[f"base {base}, {batch} images"] = {"adam": adam, "muon": muon}
+        found[f"{blocks} blocks of base {base}, {batch} images"] = {"adam": adam, "muon": muon}
     return found
 
 
@@ -287,20 +288,22 @@ def main(names: list[str]) -> None:
         "sets": of_sets,
         "disks": of_disks,
         "steps": lambda: of_steps(rate),
+        "muon": of_muon,
         "large40": lambda: of_large(40, 2, 10),
         "large80": lambda: of_large(80, 3, 3),
     }
-    result = json.loads(TARGET.read_text()) if TARGET.exists() else {"work": {}}
+    result = read(TARGET) or {"work": {}}
     result |= {"matrix_rate": float(f"{rate:.3g}"), "torch": torch.__version__}
     for name in names or groups:
         found = groups[name]()
-        for row in found.values():
-            row["ratio"] = row["slow"] / row["ours"]
-        result["work"] |= rounded(found)
-        if name == "steps":
-            result["muon"] = rounded(of_muon())
+        if name == "muon":
+            result["muon"] = rounded(found)
+        else:
+            for row in found.values():
+                row["ratio"] = row["slow"] / row["ours"]
+            result["work"] |= rounded(found)
         print(name, rounded(found), flush=True)
-        TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write(TARGET, result)
 
 
 if __name__ == "__main__":

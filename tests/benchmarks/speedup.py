@@ -9,13 +9,12 @@ good; the ratio is a lower bound where it never was. It is lent our batch size: 
 evaluations. Results land in book/measured/speedup.json one by one; what is there is not run again.
 """
 
-import json
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from measured import FOLDER, read, write
 
 from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import load_images
@@ -24,7 +23,7 @@ from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, as_in_papers, find_recipe
 from gahb_core.training import train
 
-TARGET = Path(__file__).parents[2] / "book" / "measured" / "speedup.json"
+TARGET = FOLDER / "speedup.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30)
 NAMES = {"faces": "faces/N=6000/A", "c_alpha": "c_alpha/alpha=2"}
 NUM_IMAGES = 24_000  # of ours
@@ -73,14 +72,14 @@ def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     for short in names or list(NAMES):
         for seed in SEEDS:
-            found = json.loads(TARGET.read_text()) if TARGET.exists() else {"psnr_in": PSNR_IN}
+            found = read(TARGET) or {"psnr_in": PSNR_IN}
             key = f"{short}/{seed}"
             if key not in found:
                 row = compare(NAMES[short], seed)
                 # another process may have written the other images meanwhile
-                found = json.loads(TARGET.read_text()) if TARGET.exists() else found
+                found = read(TARGET) or found
                 found[key] = row
-                TARGET.write_text(json.dumps(found, indent=1) + "\n")
+                write(TARGET, found)
             print(key, found[key]["ratio"], found[key]["reached"], found[key]["ours"][-1])
 
 

@@ -473,6 +473,13 @@ function gahbEngine() {
       return this.combine(u, this.plan.back(u).subarray(this.told));
     }
 
+    /** Return what u pulls back to y and to the low band that was given, { y, given }. */
+    pullBoth(u) {
+      this.own();
+      const back = this.plan.back(u), sign = this.direct ? 1 : -1;
+      return { y: this.combine(u, back.subarray(this.told)), given: back.slice(0, this.told).map((v) => sign * v) };
+    }
+
     /** Return S v, S = (J + Jᵀ)/2. */
     symmetric(v) {
       const a = this.push(v), b = this.pull(v);

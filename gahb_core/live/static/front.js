@@ -116,13 +116,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   // --- what the worker computes --------------------------------------------------------------
 
   async function wake() {
-    const first = !(await Promise.race([loading(), Promise.resolve(null)]));
-    if (first) say("Loading the network (1.3 MB) …");
-    const known = await loading();
-    if (first) remind();
+    const known = await network(item);
+    if (!estimate) remind();
     return known;
   }
-  const loading = () => network(item);
   const remind = () => say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
 
   const failed = (error) => say(`The figure keeps its picture: ${error.message}.`);

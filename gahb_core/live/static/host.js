@@ -55,6 +55,11 @@ function gahbWorker(engine, methods, port) {
         yield { ...step, wait: args.pace || 0 };
       }
     },
+    coarseToFine({ low, details, y, H, W, pixel = null }) { // with the filter of a pixel, if one is asked for
+      const at = (net) => (values, h, w, given = null) => pointAt({ net, y: values, H: h, W: w, given });
+      const { estimate, pull } = methods.coarseToFine(y, H, W, at(low), details.map(at));
+      return { estimate, filter: pixel === null ? null : pull(estimate.map((_, i) => Number(i === pixel))) };
+    },
     haarSplit: ({ x, H, W }) => methods.haarSplit(x, H, W),
     haarMerge: ({ low, details, H, W }) => methods.haarMerge(low, details, H, W),
     time({ count, ...args }) {
@@ -312,8 +317,16 @@ function gahbWorker(engine, methods, port) {
     box.dataset.started = "yes";
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
     const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
+    const network = async (item) => {
+      const loading = GAHB.network(item, fetch);
+      if (await Promise.race([loading, null])) return loading;
+      say("Loading a network …");
+      const known = await loading;
+      say("");
+      return known;
+    };
     try {
-      GAHB.figures[box.dataset.figure](box, data, { say, network: (item) => GAHB.network(item, fetch), imageSet: (item) => GAHB.imageSet(item, fetch) });
+      GAHB.figures[box.dataset.figure](box, data, { say, network, imageSet: (item) => GAHB.imageSet(item, fetch) });
     } catch (error) {
       say(`This figure stands still here: ${error.message}.`);
       throw error;

@@ -301,6 +301,42 @@ function gahbMethods() {
     return x;
   }
 
+  /** Return { estimate, pull(u) } of the coarse-to-fine denoiser at y: `lowAt(y, h, w)` is the point of the low band's
+   *  network, detailsAt[j](bands, h, w, given) that of the details of level j, finest first. Backwards, the low band
+   *  that each level was told is pulled back as well. */
+  function coarseToFine(y, H, W, lowAt, detailsAt) {
+    const points = [], bands = [];
+    let low = y, h = H, w = W;
+    for (const _ of detailsAt) {
+      const both = haarSplit(low, h, w);
+      [low, h, w] = [both.low, h / 2, w / 2];
+      bands.push(both.details);
+    }
+    const bottom = lowAt(low, h, w);
+    let estimate = bottom.estimate;
+    for (let j = detailsAt.length - 1; j >= 0; j--, h *= 2, w *= 2) {
+      points[j] = detailsAt[j](bands[j], h, w, estimate);
+      estimate = haarMerge(estimate, points[j].estimate, h, w);
+    }
+    const pull = (u) => {
+      const parts = [];
+      let down = u, [r, s] = [H, W];
+      for (const point of points) {
+        const both = haarSplit(down, r, s), back = point.pullBoth(both.details.map((v) => 4 * v));
+        down = both.low.map((v, i) => 4 * v + back.given[i]);
+        parts.push(back.y);
+        [r, s] = [r / 2, s / 2];
+      }
+      down = bottom.pull(down);
+      for (const part of parts.reverse()) {
+        down = haarMerge(down, part, r, s).map((v) => v / 4);
+        [r, s] = [2 * r, 2 * s];
+      }
+      return down;
+    };
+    return { estimate, pull };
+  }
+
   /** Return fixed orthonormal bases of images W × W, name → { analyze, synthesize }: pixels, plane waves (Hartley's
    *  form, its own inverse), and Haar wavelets on `levels` scales. As in the room bases. */
   function fixedBases(W, levels = 3) {
@@ -342,7 +378,7 @@ function gahbMethods() {
   }
 
   return {
-    fixedBases, dot, norm, randomUniform, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
+    coarseToFine, fixedBases, dot, norm, randomUniform, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
     impose, memory, haarSplit, haarMerge,
   };
 }

@@ -1,5 +1,5 @@
 // Between chapters 1 and 2: the ascent in the plane. Two densities, each with its exact denoiser: eight points, which
-// are memorised, and the ring that they lie on, a continuous model.
+// are memorized, and the ring that they lie on, a continuous model.
 "use strict";
 
 GAHB.figures.plane = function (box, data, { say }) {

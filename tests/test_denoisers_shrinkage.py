@@ -29,19 +29,6 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_contract(name):
-    f, y = ALL[name], images(2, 1)
-    x_hat = f(y, torch.tensor([0.1, 0.3], dtype=torch.float64))
-    assert x_hat.shape == y.shape
-    assert x_hat.dtype == y.dtype
-    if name != "oracle":
-        torch.testing.assert_close(x_hat[1:], f(y[1:], 0.3), rtol=0, atol=1e-12)
-    assert f(y.float(), 0.1).dtype == torch.float32
-    with pytest.raises(ValueError, match="sigma must be given"):
-        f(y)
-
-
 @pytest.mark.parametrize("name", ["wiener", "hard", "soft", "sure", "cyclespin"])
 def test_jacobian_under_vmap_is_that_of_autograd(name):
     f, y = ALL[name], images(1, 1)

@@ -1,0 +1,79 @@
+"""The four pictures of the front page's map, one a claim, drawn by the networks of the book.
+
+    python tests/benchmarks/thumbnails.py
+
+Writes book/_static/claim_1.png to claim_4.png, each of 2 × 2 images; half a minute of one core.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gahb_core.checkpoints import load_denoiser
+from gahb_core.figures import image_grid
+from gahb_core.images import load_images
+from gahb_core.jacobian import top_eigenpairs
+from gahb_core.multiscale import Ascent, multiscale_denoiser, sample_cascade, spread
+from gahb_core.noise import add_noise, sample_normal
+from gahb_core.sampling import ascend, sample
+
+OUT = Path(__file__).parents[2] / "book" / "_static"
+SIDE = 264  # pixels of a picture, shown at half of them
+
+
+def an_ascent() -> Tensor:
+    """Return four moments of one ascent, from noise to a garment."""
+    f = load_denoiser("fashion/N=10000/A")
+    y0 = 0.5 + sample_normal((1, 1, 32, 32), 7, key="start")
+    steps = list(ascend(f, y0, beta=0.1, seed=7))
+    return torch.cat([steps[int(t * (len(steps) - 1))].y for t in (0, 0.4, 0.6, 1)])
+
+
+def two_networks() -> Tensor:
+    """Return what A (above) and B draw from one noise, knowing 10 images (left) and 10,000."""
+    way = {"start": 1, "beta": 0.3, "mean": load_images("fashion", "A", 1000).mean(0)}
+    found = [
+        sample(load_denoiser(f"fashion/N={num}/{s}"), 1, (1, 32, 32), **way).x
+        for s in "AB"
+        for num in (10, 10_000)
+    ]
+    return torch.cat(found)
+
+
+def a_basis() -> Tensor:
+    """Return an image and three eigenvectors of a network's Jacobian there, ½ being zero."""
+    x = load_images("c_alpha/alpha=2", "test", 23)[22:23]
+    atoms = top_eigenpairs(load_denoiser("c_alpha/alpha=2"), add_noise(x, 0.15, 0), 8).atoms
+    chosen = atoms[[1, 3, 6]]
+    most = chosen.abs().flatten(1).quantile(0.99, dim=1).reshape(-1, 1, 1, 1)
+    return torch.cat([x, 0.5 + 0.5 * (chosen / most).clamp(-1, 1)])
+
+
+def a_cascade() -> Tensor:
+    """Return an image drawn coarse to fine, at 16, 32, 64 and 128 pixels, all as large."""
+    fine, coarse = (load_denoiser(f"local/c_alpha/details={j}/RF=9") for j in (1, 2))
+    f = multiscale_denoiser(load_denoiser("local/c_alpha/low"), [fine, fine, coarse])
+    ways = {
+        "low": Ascent(mean=0.5, beta=0.1, sigma_end=0.01),
+        "details": Ascent(beta=0.3, sigma_0=0.5, sigma_end=0.005),
+    }
+    scales = list(sample_cascade(f, 1, 128, seed=5, **ways))
+    x = torch.cat([spread(scale.x, scale.j) for scale in scales])
+    return (x - x.min()) / (x.max() - x.min())
+
+
+def draw() -> Iterator[tuple[str, Tensor]]:
+    """Yield the name and the four images of each picture."""
+    for number, make in enumerate((an_ascent, two_networks, a_basis, a_cascade), 1):
+        yield f"claim_{number}.png", make()
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        for name, images in draw():
+            grid = Image.fromarray(image_grid(images, 2, gap=2 * images.shape[-1] // 32))
+            grid.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(OUT / name, optimize=True)
+            print(name, (OUT / name).stat().st_size)
