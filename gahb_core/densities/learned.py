@@ -16,8 +16,8 @@ class RadialEnergy(nn.Module):
     """U(y, σ) = −log Σ_k exp(−(a_k r² + b_k)), r = ‖y‖, with a_k(t) and b_k(t) of a small network.
 
     A mixture of K round Gaussians at the origin has this form, a_k = 1/(2(s_k² + t)) and b_k =
-    (D/2) log(s_k² + t) − log w_k. The network (GELU) sees log(t + .01); what it gives is added to
-    the a and b of a Gaussian of deviation 1.
+    (D/2) log(s_k² + t) − log w_k. The network (GELU) sees log(t + .01); what it gives bends the a
+    and b of Gaussians of deviations 1, 2, 4 …: components that begin alike would stay alike.
 
     Args:
         size: D.
@@ -38,8 +38,8 @@ class RadialEnergy(nn.Module):
         """Return a and b, (B, K) each, at t (B,)."""
         out = self.layers(torch.log(t + 0.01)[:, None] / 3)
         log_a, b = out[:, : self.num], out[:, self.num :]
-        a = log_a.exp() / (2 * (1 + t[:, None]))
-        return a, self.size * (b + 0.5 * torch.log(1 + t)[:, None])
+        variance = 4.0 ** torch.arange(self.num).to(t) + t[:, None]
+        return log_a.exp() / (2 * variance), self.size * (b + 0.5 * variance.log())
 
     def of_radius(self, squared_radius: Tensor, t: Tensor) -> Tensor:
         """Return U, (B,), at ‖y‖² (B,) and t (B,)."""
