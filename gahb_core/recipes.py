@@ -149,7 +149,7 @@ def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
 
 
 def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
-    """Return the recipe for the first `nums` images of A and of B: the same but for the images."""
+    """Return recipes of the first n images of A and of B, n in `nums`: else the same."""
     table = []
     for n in nums:
         expected = recipe.expected if n == max(nums) else {}
