@@ -6,14 +6,16 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   const { element, button, slider, call, panel, group } = GAHB;
   const W = data.size, H = W, N = W * W, NUM = data.num;
   const examples = GAHB.images(data.examples, N), picture = box.querySelector(".gahb-live-picture"), s = data.sigmas;
-  let x = examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
+  const photo = data.photo && GAHB.images(data.photo, data.side ** 2)[0], corner = [...(data.corner || [])];
+  const cut = () => Float32Array.from({ length: N }, (_, i) => photo[(corner[0] + Math.floor(i / W)) * data.side + corner[1] + (i % W)]);
+  let x = photo ? cut() : examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
   let y = null, estimate = null, step = null, job = null, turn = 0, amount = 0;
 
   const panels = [
     panel("y = x + σz", "the noisy picture"),
     panel("f(y) ± a e", "the network's estimate, moved along the chosen eigenvector; point at a pixel for its filter", { tabIndex: 0, role: "application" }),
     panel("e", "the chosen eigenvector, or the filter of the pixel pointed at"),
-    panel("exact for the set", "the exact denoiser of a small set, at the same y"),
+    photo ? panel("x, the window", "the window of the photograph") : panel("exact for the set", "the exact denoiser of a small set, at the same y"),
   ];
   const [noisy, clean, atom, exact] = panels;
   const bars = Array.from({ length: NUM }, (_, k) => element("button", { type: "button", "aria-label": `factor ${k + 1}`, onclick: () => choose(k) }));
@@ -32,6 +34,9 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       else refresh();
     },
   });
+  const windows = !photo ? [] : ["down", "across"].map((label, k) => slider({
+    label, min: 0, max: data.side - W, step: 1, value: corner[k], show: (v) => `${v} px`, onInput: (v) => { corner[k] = v; x = cut(); refresh(); },
+  }));
   const pictures = GAHB.choice(data.names, 0, (i) => {
     x = examples[i];
     refresh();
@@ -45,10 +50,10 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   const stage = element(
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, level, along),
+    element("div", { className: "gahb-live-tools" }, level, along, ...windows),
     element("div", { className: "gahb-live-factors", role: "group", "aria-label": "factors λ, largest first" }, ...bars),
     status,
-    element("div", { className: "gahb-live-tools" }, group("picture", ...pictures, button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
+    element("div", { className: "gahb-live-tools" }, group("picture", ...(photo ? [] : pictures), button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
   );
   picture.before(stage);
   picture.hidden = true;
@@ -106,6 +111,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       noisy.value.textContent = `${GAHB.methods.psnr(y, x).toFixed(1)} dB`;
       clean.value.textContent = `${GAHB.methods.psnr(estimate, x).toFixed(1)} dB`;
       spectrum();
+      if (photo) exact.show(x, H, W);
       if (!data.sets.length) return;
       await imageSet(data.sets[0]);
       const other = await call("denoise", { set: data.sets[0].name, y: now, sigma, H, W });
