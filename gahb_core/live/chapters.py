@@ -232,7 +232,8 @@ def explore_photo(
     alt = "A window of a photograph under noise, the estimate, its first eigenvector, the window."
     caption = (
         "Move the window over the photograph. A network that never saw such images still makes "
-        "vectors that follow their contours; where they fail it, the estimate looks like a garment."
+        "vectors that follow their contours; the dark frame that it adds is what it knows of "
+        "garments."
     )
     picture = picture_of_tiles([y, f(y), signed_colours(spectrum.atoms[0, 0]), x])
     return explore_network("basis", list(networks), picture, alt, caption, data, COMPUTED, networks)
