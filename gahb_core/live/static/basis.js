@@ -5,11 +5,11 @@
 GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   const { element, button, slider, call, panel, group } = GAHB;
   const W = data.size, H = W, N = W * W, NUM = data.num;
-  const examples = GAHB.images(data.examples, N), picture = box.querySelector(".gahb-live-picture"), s = data.sigmas;
+  const examples = GAHB.images(data.examples, N), s = data.sigmas;
   const photo = data.photo && GAHB.images(data.photo, data.side ** 2)[0], corner = [...(data.corner || [])];
   const cut = () => Float32Array.from({ length: N }, (_, i) => photo[(corner[0] + Math.floor(i / W)) * data.side + corner[1] + (i % W)]);
   let x = photo ? cut() : examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
-  let y = null, estimate = null, step = null, job = null, turn = 0, amount = 0;
+  let y = null, estimate = null, step = null, turn = 0, amount = 0;
 
   const panels = [
     panel("y = x + σz", "the noisy picture"),
@@ -46,18 +46,11 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     step = null;
     refresh();
   });
-  const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
-  const stage = element(
-    "div", { className: "gahb-live-stage" },
-    element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, level, along, ...windows),
+  const status = GAHB.stage(box, panels, [
+    GAHB.tools(level, along, ...windows),
     element("div", { className: "gahb-live-factors", role: "group", "aria-label": "factors λ, largest first" }, ...bars),
-    status,
-    element("div", { className: "gahb-live-tools" }, group("picture", ...(photo ? [] : pictures), button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
-  );
-  picture.before(stage);
-  picture.hidden = true;
-  GAHB.cut(picture, panels.map((p, i) => [p.canvas, 100 * i, 0, 96, 96]));
+    GAHB.tools(group("picture", ...(photo ? [] : pictures), button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
+  ]);
   data.lam.forEach(showBar);
   GAHB.mark(bars, bars[0]);
 
@@ -110,7 +103,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       clean.show(estimate, H, W);
       noisy.value.textContent = `${GAHB.methods.psnr(y, x).toFixed(1)} dB`;
       clean.value.textContent = `${GAHB.methods.psnr(estimate, x).toFixed(1)} dB`;
-      spectrum();
+      find({ net: item.name, y, H, W, num: NUM });
       if (photo) exact.show(x, H, W);
       if (!data.sets.length) return;
       await imageSet(data.sets[0]);
@@ -123,21 +116,12 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     }
   }
 
-  function spectrum() {
-    if (job) job.stop();
-    const begun = performance.now();
-    const draw = (found) => {
-      if (job !== mine || !found.lam) return;
-      step = found;
-      found.lam.forEach(showBar);
-      showMoved();
-      const worst = Math.max(...found.residuals), seconds = (performance.now() - begun) / 1000;
-      status.textContent = `${found.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${found.lam.length} is off by ${worst.toFixed(3)}.`;
-    };
-    const mine = call("eigenpairs", { net: item.name, y, H, W, num: NUM, tol: 0.02, most: 600, start: step ? step.atoms : null }, draw);
-    job = mine;
-    mine.then((last) => last.stopped || draw(last)).catch((error) => say(`${error.message}.`));
-  }
+  const find = GAHB.eigenvectors(say, (found, seconds) => {
+    step = found;
+    found.lam.forEach(showBar);
+    showMoved();
+    status.textContent = GAHB.howLong(found, seconds);
+  });
 
   GAHB.pointAt(clean.canvas, W, async ([c, r]) => {
     if (!y) return;
