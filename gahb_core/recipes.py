@@ -216,7 +216,7 @@ def _laptop() -> dict[str, Recipe]:
     table += [shuffled, *(Recipe(n, n) for n in ("sinusoids", "ray"))]
     disks = Recipe("disks", "disks", channels=(32, 48, 64, 96), learning_rate=1e-2)
     disks = replace(disks, batch_size=8, num_steps=40_000, freeze_norm=0.1)
-    table.append(disks)
+    table += [disks, replace(disks, name="ellipses", dataset="ellipses", num_steps=12_000)]
     for a in range(1, 6):  # every σ counts by the error that theory expects there, σ^(2α/(α+1))
         name = f"c_alpha/alpha={a}"
         made = Recipe(name, name, weight_power=2 * a / (a + 1), freeze_norm=0.1)
