@@ -75,6 +75,7 @@ def to_uint8(x: Any, low: float = 0.0, high: float = 1.0) -> np.ndarray:
 def image_grid(
     x: Any,
     columns: int | None = None,
+    *,
     scale: int = 1,
     low: float = 0.0,
     high: float = 1.0,
@@ -136,6 +137,7 @@ def plot_images(
     x: Any,
     ax: Axes,
     titles: Sequence[str] | None = None,
+    *,
     columns: int | None = None,
     low: float = 0.0,
     high: float = 1.0,
@@ -169,7 +171,7 @@ def plot_images(
 
 
 def plot_sheet(
-    x: Any, ax: Axes, columns: int = 8, low: float = 0.0, high: float = 1.0, title: str = ""
+    x: Any, ax: Axes, *, columns: int = 8, low: float = 0.0, high: float = 1.0, title: str = ""
 ) -> Axes:
     """Draw a contact sheet of many images (N, 1, H, W), `columns` in a row."""
     ax.imshow(image_grid(x, columns, low=low, high=high), cmap="gray", vmin=0, vmax=255)
@@ -178,7 +180,7 @@ def plot_sheet(
 
 
 def plot_psnr(
-    psnr_in: Any, curves: Mapping[str, Any], ax: Axes, identity: bool = True, title: str = ""
+    psnr_in: Any, curves: Mapping[str, Any], ax: Axes, *, identity: bool = True, title: str = ""
 ) -> Axes:
     """Draw the PSNR of estimates against the PSNR of their noisy images, both in dB.
 
@@ -204,6 +206,7 @@ def plot_density_1d(
     x: Any,
     curves: Mapping[str, Any],
     ax: Axes,
+    *,
     xlabel: str = "y",
     ylabel: str = "density",
     points: Any | None = None,
@@ -281,6 +284,7 @@ def plot_training(curves: Curves, ax: Axes, ylabel: str = "training loss") -> Ax
 def plot_spectrum(
     curves: Mapping[str, Any],
     ax: Axes,
+    *,
     ylabel: str = r"shrinkage factor $\lambda_k$",
     log: bool = False,
     title: str = "",
@@ -308,6 +312,7 @@ def plot_histograms(
     samples: Mapping[str, Any],
     ax: Axes,
     xlabel: str,
+    *,
     bins: int | Sequence[float] = 30,
     title: str = "",
 ) -> Axes:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from browser import FLAGS, find_chromium
 
+from gahb_core.pages import load_pages
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,15 +28,20 @@ def run_gahb(request, *words):
         return subprocess.run(command, check=False).returncode
 
 
+def page_of(item):
+    """Return the page that a test is about (the parameter `page`, or `path` in the built book)."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    path = str(given.get("path", ""))
+    named = Path(path).stem if path.startswith("book/") else None
+    return given.get("page", named)
+
+
 def asked_pages(items):
-    """Return the pages that the tests `items` are about; none, which stands for all, if one asks
-    for the book, or for the run of everything."""
-    tests = [item for item in items if "executed_pages" in item.fixturenames]
-    params = [item.callspec.params if hasattr(item, "callspec") else {} for item in tests]
-    whole = any("built_book" in item.fixturenames for item in tests)
-    if whole or not all("page" in given for given in params):
-        return []
-    return list(dict.fromkeys(given["page"] for given in params))
+    """Return the pages that the tests `items` are about; none, which stands for all, if one of
+    them is about the whole book, or the run of everything."""
+    names = [page_of(item) for item in items if "executed_pages" in item.fixturenames]
+    known = {page.name for page in load_pages(ROOT)}
+    return [] if None in names else [name for name in dict.fromkeys(names) if name in known]
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_denoisers_contract import EXAMPLES as EXAMPLES_OF_DENOISERS
+from test_denoisers_contract import GREY
 
 from gahb_core import bases, denoisers, images, jacobian, metrics, multiscale, networks, noise
 from gahb_core import sampling as sam
@@ -409,6 +411,15 @@ def check(function, good, name, value):
             torch.testing.assert_close(a.abs(), b.abs(), rtol=1e-3, atol=1e-3, msg=call)
 
 
+def denoiser_cases():
+    """Return the good call of each denoiser's maker that is an example, and has none above."""
+    return {
+        e.maker: dict(inspect.signature(e.maker).bind(*e.args()).arguments)
+        for e in EXAMPLES_OF_DENOISERS.values()
+        if e.maker not in CASES | MAKERS and e.maker.__name__ not in ELSEWHERE and e.shape == GREY
+    }
+
+
 def family_cases():
     """Return a good call of what each family of images makes and draws, if it has none above."""
     found = {}
@@ -422,6 +433,7 @@ def family_cases():
     return found
 
 
+MAKERS |= denoiser_cases()
 EVERY = CASES | MAKERS | family_cases()
 
 

@@ -148,11 +148,14 @@ def test_only_the_pages_that_are_asked_for_are_run():
     def item(fixtures, **params):
         return SimpleNamespace(fixturenames=fixtures, callspec=SimpleNamespace(params=params))
 
-    two = [item(["results", "executed_pages"], page=name) for name in ("b", "a", "b")]
+    names = ["02_sampling", "01_tweedie", "02_sampling"]
+    two = [item(["results", "executed_pages"], page=name) for name in names]
     plain = SimpleNamespace(fixturenames=["tmp_path"])
-    assert asked_pages([*two, plain]) == ["b", "a"]
+    assert asked_pages([*two, plain]) == ["02_sampling", "01_tweedie"]
+    built = [item(["built_book", "executed_pages"], path=f"book/{n}.html") for n in names[1:]]
+    assert asked_pages(built) == ["01_tweedie", "02_sampling"]
     assert asked_pages([*two, SimpleNamespace(fixturenames=["executed_pages"])]) == []  # all
-    assert asked_pages([*two, item(["built_book", "executed_pages"], path="x", page="a")]) == []
+    assert asked_pages([*two, item(["built_book", "executed_pages"], path="index.html")]) == []
 
 
 def test_the_template_of_a_chapter_is_a_page(project):

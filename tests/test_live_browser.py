@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import pywt
 import torch
 from browser import open_page, serve
 from PIL import Image
@@ -17,10 +18,9 @@ from gahb_core import live
 from gahb_core.bases import make_fourier, make_wavelet
 from gahb_core.checkpoints import load_denoiser, load_multiscale
 from gahb_core.denoisers import posterior_mean
-from gahb_core.images import draw_disks, load_images, tangent_vectors
+from gahb_core.images import draw_disks, load_images, resize_area, tangent_vectors
 from gahb_core.images.c_alpha import coverage
 from gahb_core.jacobian import filters, linearize, top_eigenpairs
-from gahb_core.live import explore_cascade, explore_filters
 from gahb_core.live.closed import _LINE
 from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
@@ -55,6 +55,13 @@ def c2(size):
     return load_images(C2, "test", 1, size)
 
 
+def camera():
+    """A photograph of 96×96."""
+    return resize_area(torch.from_numpy(pywt.data.camera())[None, None] / 255, 128)[
+        ..., :96, 16:112
+    ]
+
+
 # the figures of chapters: how each is made, a button that uses it, and what its last line says then
 CHAPTERS = {
     "basis": (lambda: live.explore_basis({SIX: "faces"}), "bag", "the least exact of 24"),
@@ -62,6 +69,8 @@ CHAPTERS = {
     "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
     "line": (live.explore_line, None, "f*(y) = "),
     "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+    "peaks": (live.explore_peaks, None, "f*(y) = "),
+    "photo": (lambda: live.explore_photo({SIX: "faces"}, camera()), "other noise", "of 24"),
     "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
     "disk": (live.explore_disk, "other noise", "the least exact of 12"),
     "inpaint": (live.explore_inpaint, "complete", "pixels were unknown"),
@@ -893,6 +902,34 @@ def test_a_contour_of_the_page_follows_the_librarys_recipe(browser, site, alpha)
         moved = np.abs(np.array(pulled["x"]) - found["x"]).reshape(32, 32).max(0)
         assert moved[22] > 0.01  # the sixth handle of eight
         assert moved[:4].max() < 1e-3
+        assert complaints == []
+
+
+def test_two_peaks_of_the_page_are_those_of_the_library(browser, site):
+    with open_chapter(browser, site, "peaks") as (page, complaints):
+        page.get_by_role("slider", name="distance of the peaks").focus()
+        page.keyboard.press("End")  # 6
+        page.get_by_role("slider", name="y", exact=True).focus()
+        page.keyboard.press("ArrowRight")
+        said = page.locator(".gahb-live-status").text_content()
+        y, mean = map(float, re.match(r"y = (\S+), f\*\(y\) = (\S+):", said).groups())
+        w, m, _ = live.mixture_posterior(y, 0.7, [0.5, 0.5], [-3, 3], [0.3, 0.3])
+        assert mean == pytest.approx(w @ m, abs=0.05)  # y is shown to two digits
+        assert complaints == []
+
+
+def test_the_window_of_a_photograph_moves(browser, site):
+    with open_chapter(browser, site, "photo") as (page, complaints):
+        page.get_by_role("slider", name="down").fill("40")
+        page.locator(".gahb-live-status").filter(has_text="of 24").wait_for(timeout=60_000)
+        shown = page.evaluate(
+            """() => { const c = document.querySelectorAll('.gahb-live-panel canvas')[3];
+            const d = c.getContext('2d').getImageData(0, 0, 32, 32).data;
+            return Array.from({length: 1024}, (_, i) => d[4 * i] / 255); }"""
+        )
+        left = round(0.45 * 64)
+        window = camera()[..., 40:72, left : left + 32]
+        np.testing.assert_allclose(shown, flat(window), atol=0.006)
         assert complaints == []
 
 

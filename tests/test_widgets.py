@@ -123,7 +123,9 @@ def test_static_figure_has_a_caption():
 
 def test_flipbook_of_one_control_links_slider_to_stack(monkeypatch):
     links = links_of(monkeypatch)
-    book = explore_flipbook([flat(v) for v in (0, 85, 255)], ONE, "a square", "grey $x$ & more")
+    book = explore_flipbook(
+        [flat(v) for v in (0, 85, 255)], ONE, "a square", caption="grey $x$ & more"
+    )
     (slider,) = parts(book, ipywidgets.SelectionSlider)
     (stack,) = parts(book, ipywidgets.Stack)
     assert links == [((slider, "index"), (stack, "selected_index"))]
@@ -196,7 +198,9 @@ class Parts(HTMLParser):
 def test_page_holds_every_frame_and_shows_the_first_without_a_script(monkeypatch):
     monkeypatch.setenv("GAHB_PAGE", "1")
     frames = [[flat(0), flat(51), flat(102)], [flat(153), flat(204), flat(255)]]
-    book = explore_flipbook(frames, TWO, "squares", "see $N$", initial=[0.2, 10], levels=256)
+    book = explore_flipbook(
+        frames, TWO, "squares", caption="see $N$", initial=[0.2, 10], levels=256
+    )
     page = Parts(book.data)
     images = page.all("img")
     assert [decode(f'<img src="{i["src"]}">')[0, 0] for i in images] == [0, 51, 102, 153, 204, 255]

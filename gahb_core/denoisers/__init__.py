@@ -1,4 +1,8 @@
-"""Denoisers: the contract f(y, sigma) → x_hat, and the denoisers that are known exactly."""
+"""Denoisers: the contract f(y, sigma) → x_hat; exact ones, local ones, and those that shrink.
+
+What makes one is called by what it is (`gaussian_denoiser`, `posterior_mean`) or, in fixed bases,
+by what it does there (`make_wiener`, `make_threshold`).
+"""
 
 from gahb_core.denoisers.contours import (
     Regions,

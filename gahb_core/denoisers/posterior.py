@@ -121,7 +121,7 @@ def _eigenpairs(factors: Tensor, num: int) -> tuple[Tensor, Tensor]:
     return lam, torch.linalg.qr(rows.T).Q.T
 
 
-def estimate_mmse(f: Posterior, x: Tensor, sigma: float, seed: int = 0, start: int = 0) -> Mmse:
+def estimate_mmse(f: Posterior, x: Tensor, sigma: float, *, seed: int = 0, start: int = 0) -> Mmse:
     """Return the least mean squared error at `sigma`, over clean images `x` drawn from the prior.
 
     Args:

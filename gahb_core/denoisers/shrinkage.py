@@ -134,7 +134,7 @@ def universal_factor(num: int) -> float:
 
 
 def make_threshold(
-    basis: Basis, a: float | str = 3.0, kind: str = "hard", mean: Tensor | float = 0.0
+    basis: Basis, a: float | str = 3.0, kind: str = "hard", *, mean: Tensor | float = 0.0
 ) -> Denoiser:
     """Return the denoiser that thresholds coefficients at aσ: fixed basis, adaptive factors.
 

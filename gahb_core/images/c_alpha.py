@@ -78,6 +78,7 @@ def make_c_alpha_parts(
     size: int = 32,
     seed: int = 0,
     start: int = 0,
+    *,
     background_alpha: float | None = None,
     spectrum: str = "paper",
     amplitude: str = "fixed",

@@ -11,9 +11,10 @@ from gahb_core.live.chapters import (
     explore_climb,
     explore_inpaint,
     explore_pairs,
+    explore_photo,
     explore_shrink,
 )
-from gahb_core.live.closed import explore_line, explore_plane, mixture_posterior
+from gahb_core.live.closed import explore_line, explore_peaks, explore_plane, mixture_posterior
 from gahb_core.live.figure import FIGURES, explore_network, read_static
 from gahb_core.live.front import explore_front, key_picture, signed_colours
 from gahb_core.live.large import explore_cascade, explore_filters
@@ -37,6 +38,8 @@ __all__ = [
     "explore_front",
     "explore_inpaint",
     "explore_pairs",
+    "explore_peaks",
+    "explore_photo",
     "explore_plane",
     "explore_shrink",
     "explore_line",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gahb_core.bases import make_wavelet
 from gahb_core.checkpoints import load_denoiser
@@ -199,3 +200,40 @@ def explore_inpaint(
     data = encode_pictures(x, [*items.values()]) | {"brush": 3}
     picture = picture_of_tiles(panels)
     return explore_network("inpaint", [name], picture, alt, caption, data, COMPUTED)
+
+
+def explore_photo(
+    networks: dict[str, str], photo: Tensor, sigma: float = 0.2, num: int = 24
+) -> Any:
+    """Return the figure of chapter 5 on a window of a photograph (1, 1, S, S), to be moved.
+
+    Args:
+        networks: as in `explore_basis`.
+        photo: grey, in [0, 1]; its middle square is taken.
+        sigma: where it starts, one of `front.SIGMAS`.
+        num: eigenvectors.
+    """
+    side = min(photo.shape[-2:])
+    top, left = ((n - side) // 2 for n in photo.shape[-2:])
+    photo = photo[:1, :1, top : top + side, left : left + side].float()
+    corner = [round(0.15 * (side - 32)), round(0.45 * (side - 32))]
+    x = photo[..., corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
+    f, y = load_denoiser(next(iter(networks))), add_noise(x, sigma, 0)
+    spectrum = top_eigenpairs(f, y, num, tol=1e-2)
+    data = encode_pictures(x, ["the window"]) | {
+        "photo": encode_pictures(photo, [])["examples"],
+        "side": side,
+        "corner": corner,
+        "num": num,
+        "sigma": sigma,
+        "sigmas": SIGMAS,
+        "lam": [round(v, 3) for v in spectrum.lam.tolist()],
+    }
+    alt = "A window of a photograph under noise, the estimate, its first eigenvector, the window."
+    caption = (
+        "Move the window over the photograph. A network that never saw such images still makes "
+        "vectors that follow their contours; the dark frame that it adds is what it knows of "
+        "garments."
+    )
+    picture = picture_of_tiles([y, f(y), signed_colours(spectrum.atoms[0, 0]), x])
+    return explore_network("basis", list(networks), picture, alt, caption, data, COMPUTED, networks)

@@ -37,29 +37,57 @@ def _density(x: np.ndarray, weights: Any, means: Any, deviations: Any) -> np.nda
     return sum(w * _normal(x, m, s**2) for w, m, s in zip(weights, means, deviations, strict=True))
 
 
+def _line(
+    alt: str, caption: str, prior: dict[str, list], y: float, sigma: float, **more: Any
+) -> Any:
+    """Return the figure of a mixture on the line, with what `more` tells the script."""
+    use_style()
+    after, (low, high) = mixture_posterior(y, sigma, **prior), more["range"]
+    x, mean = np.linspace(low, high, 400), float(after[0] @ after[1])
+    fig, ax = plt.subplots(figsize=(6.4, 3.4))
+    ax.plot(x, _density(x, *prior.values()), "--", color="0.5", label="p(x)")
+    wide = [np.hypot(s, sigma) for s in prior["deviations"]]
+    ax.plot(x, _density(x, prior["weights"], prior["means"], wide), color=_BLUE, label="p(y)")
+    ax.plot(x, _density(x, *after), color=_ORANGE, label="p(x | y)")
+    foot = 0.05 * more["high"]
+    ax.annotate("", (mean, foot), (y, foot), arrowprops={"arrowstyle": "->", "color": _GREEN})
+    ax.plot(y, foot, "o", color=_BLUE)
+    ax.set(xlabel="x, y", ylabel="density", ylim=(0, more["high"]))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    data = prior | {"y": y, "sigma": sigma} | more
+    return explore_network("line", [], fig, alt, caption, data, "In closed form, as you drag.")
+
+
 def explore_line(y: float = 0.35, sigma: float = 0.15) -> Any:
     """Return the figure of chapter 1: drag y, and see the posterior, its mean and the score."""
-    use_style()
-    after = mixture_posterior(y, sigma, **_LINE)
-    x, mean = np.linspace(-0.3, 1.3, 400), float(after[0] @ after[1])
-    fig, ax = plt.subplots(figsize=(6.4, 3.4))
-    ax.plot(x, _density(x, *_LINE.values()), "--", color="0.5", label="p(x)")
-    wide = [np.hypot(s, sigma) for s in _LINE["deviations"]]
-    ax.plot(x, _density(x, _LINE["weights"], _LINE["means"], wide), color=_BLUE, label="p(y)")
-    ax.plot(x, _density(x, *after), color=_ORANGE, label="p(x | y)")
-    ax.annotate("", (mean, 0.3), (y, 0.3), arrowprops={"arrowstyle": "->", "color": _GREEN})
-    ax.plot(y, 0.3, "o", color=_BLUE)
-    ax.set(xlabel="x, y", ylabel="density", ylim=(0, 6))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    data = _LINE | {"y": y, "sigma": sigma, "range": [-0.3, 1.3], "high": 6, "ticks": [0, 2, 4, 6]}
-    data["sigmas"] = [0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
     caption = (
         "Drag y along the line. Dashed: the density of x; blue: that of y; orange: that of x once "
         "y is seen. The mean of the orange curve is f*(y), the end of the green arrow: as long as "
         "σ² times the slope of the logarithm of the blue curve at y."
     )
     alt = "Three densities on a line: of x, of y, and of x given y; an arrow goes from y to f*(y)."
-    return explore_network("line", [], fig, alt, caption, data, "In closed form, as you drag.")
+    more = {"range": [-0.3, 1.3], "high": 6, "ticks": [0, 2, 4, 6]}
+    more["sigmas"] = [0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
+    return _line(alt, caption, _LINE, y, sigma, **more)
+
+
+def explore_peaks(distance: float = 3.0, sigma: float = 0.7, y: float = 0.4) -> Any:
+    """Return the figure of two equal peaks, whose distance a reader chooses as well."""
+    prior = {
+        "weights": [0.5, 0.5],
+        "means": [-distance / 2, distance / 2],
+        "deviations": [0.3, 0.3],
+    }
+    caption = (
+        "Two equal peaks. With little noise the posterior is at one of them, and f* jumps between "
+        "them as y crosses the middle; with much noise it has both peaks, and f*(y) is a value "
+        "that x hardly ever has."
+    )
+    alt = "Two equal peaks, their blurred density, the posterior with both; an arrow to f*(y)."
+    more = {"range": [-4, 4], "high": 1.6, "ticks": [0, 0.5, 1, 1.5]}
+    more["sigmas"] = [0.05, 0.12, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.2]
+    more["distances"] = [0.5, 1.0, 2.0, 3.0, 4.0, 6.0]
+    return _line(alt, caption, prior, y, sigma, **more)
 
 
 def _draw_way(points: torch.Tensor, start: list[float], ax: Axes) -> None:

@@ -16,6 +16,12 @@ from gahb_core.noise import add_noise
 NOTE = "Computed in your browser, as you look."
 
 
+def _field(family: str, r: int) -> dict[str, Any]:
+    """Return a receptive field's name and networks: in pixels, and of details, finest first."""
+    details = [f"local/{family}/details={j}/RF={r}" for j in (1, 2)]
+    return {"name": f"{r}×{r}", "flat": f"local/{family}/pixel/RF={r}", "details": details}
+
+
 def explore_filters(
     family: str,
     low: str,
@@ -34,18 +40,8 @@ def explore_filters(
         fields: receptive fields, of which 9 comes first.
         sigma: where it starts, one of `front.SIGMAS`.
     """
-    told = [
-        {
-            "name": f"{r}×{r}",
-            "flat": f"local/{family}/pixel/RF={r}",
-            "details": [f"local/{family}/details={j}/RF={r}" for j in (1, 2)],
-        }
-        for r in fields
-    ]
-    first = fields.index(9)
-    flat, details = told[first]["flat"], told[first]["details"]
-    y = add_noise(x, sigma, 0)
-    systems = load_denoiser(flat), load_multiscale(low, details)
+    told, first, y = [_field(family, r) for r in fields], fields.index(9), add_noise(x, sigma, 0)
+    systems = load_denoiser(told[first]["flat"]), load_multiscale(low, told[first]["details"])
     found = [signed_colours(filters(f, y, [tuple(pixel)])[0, 0]) for f in systems]
     data = encode_pictures(x, ["the image"]) | {
         "sigma": sigma,

@@ -30,7 +30,8 @@ article { break-before: page; }
 article img { max-width: 100%; height: auto; }
 article pre { white-space: pre-wrap; font-size: 8.5pt; break-inside: auto; }
 article table { font-size: 8.5pt; width: 100%; table-layout: auto; overflow-wrap: anywhere; }
-article .gahb-figure { break-inside: avoid; }
+article .gahb-figure, .sd-card { break-inside: avoid; }
+.gahb-map .sd-row > .sd-col { flex: 0 0 50%; width: 50%; max-width: 50%; }
 .gahb-wide, .math, .gahb-frames { overflow: visible !important; }
 nav.contents li { margin: 0.15rem 0; list-style: none; }
 nav.contents .part { margin-top: 0.8rem; font-weight: 700; }

@@ -65,7 +65,7 @@ def _escape(line: str) -> str:
 def _format(node: Definition, room: str) -> str:
     """Return a definition: its name, its call, what its docstring says first, and the rest."""
     first, _, rest = (ast.get_docstring(node) or "").partition("\n")
-    text = f"(api-{room}-{node.name})=\n### {room}.{node.name}\n\n{_escape(first)}\n\n"
+    text = f"### {room}.{node.name}\n\n{_escape(first)}\n\n"
     body = f"{_sign(node)}\n\n{rest.strip()}".rstrip()
     return f"{text}`````{{code-block}} text\n{body}\n`````\n"
 

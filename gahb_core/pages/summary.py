@@ -173,18 +173,22 @@ def describe(row: Row) -> str:
     return claim.what.replace("{}", varied.replace(".", ", "))
 
 
+def _format_row(row: Row) -> str:
+    r, unit = row.result, f" {row.claim.unit}".rstrip()
+    ours = " to ".join(dict.fromkeys(show(v) for v in r.value))
+    gap = f"{row.difference:+.2g}".replace("-", "−") if row.difference else "0"
+    published = mark_published(r.published, r.kind)
+    return f"| {describe(row)} | {ours}{unit} | {published} | {gap} | {row.verdict} |"
+
+
 def format_rows(rows: Sequence[Row]) -> str:
-    """Return a Markdown table of rows: figure, ours, published, difference, verdict."""
-    lines = ["| page | figure | here | published | difference | verdict |", "|---|" + "---|" * 5]
+    """Return a Markdown table for each page: figure, ours, published, difference, verdict."""
+    head = "| figure | here | published | difference | verdict |\n|---|---|---|---|---|"
+    pages: dict[str, list[str]] = {}
     for row in rows:
-        r, unit = row.result, f" {row.claim.unit}".rstrip()
-        ours = " to ".join(dict.fromkeys(show(v) for v in r.value))
-        gap = f"{row.difference:+.2g}".replace("-", "−") if row.difference else "0"
-        lines.append(
-            f"| {{doc}}`{r.page}` | {describe(row)} | {ours}{unit} "
-            f"| {mark_published(r.published, r.kind)} | {gap} | {row.verdict} |"
-        )
-    return "\n".join(lines)
+        pages.setdefault(row.result.page, []).append(_format_row(row))
+    tables = ("\n".join([f"{{doc}}`{p}`\n\n{head}", *lines]) for p, lines in pages.items())
+    return "\n\n".join(tables)
 
 
 def format_reasons(rows: Sequence[Row]) -> str:

@@ -98,6 +98,7 @@ def explore_flipbook(
     frames: Any,
     controls: Sequence[Control],
     alt: str,
+    *,
     caption: str | None = None,
     play: bool = False,
     initial: Sequence[Any] | None = None,

@@ -55,6 +55,7 @@ def explore_live(
     render: Callable[..., Any],
     controls: Mapping[str, Control],
     alt: str,
+    *,
     caption: str | None = None,
     initial: Mapping[str, Any] | None = None,
     width: int | None = None,

@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import FLAGS, find_chromium
 from playwright.sync_api import sync_playwright
-from test_live_browser import CALL, DIRECT, KINDS, NETWORK, file_of, flat, write_site
+from test_live_browser import CALL, CHAPTERS, DIRECT, KINDS, NETWORK, file_of, flat, write_site
 
 from gahb_core import live
 from gahb_core.checkpoints import load_denoiser
@@ -95,7 +95,7 @@ def measure(page) -> dict:
         "eigenpairs_s": _both(seconds(page, "eigenpairs", y=y, num=12, tol=0.02), 2),
         "sample_s": _both(seconds(page, "ascend", y=start, beta=0.1, sigmaEnd=0.01), 2),
         "network_bytes": len(live.network_script(NETWORK)),
-        "figures": len(live.FIGURES),
+        "figures": 1 + len(CHAPTERS),
         "browser": page.context.browser.version,
     }
 

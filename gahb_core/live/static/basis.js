@@ -5,15 +5,17 @@
 GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   const { element, button, slider, call, panel, group } = GAHB;
   const W = data.size, H = W, N = W * W, NUM = data.num;
-  const examples = GAHB.images(data.examples, N), picture = box.querySelector(".gahb-live-picture"), s = data.sigmas;
-  let x = examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
-  let y = null, estimate = null, step = null, job = null, turn = 0, amount = 0;
+  const examples = GAHB.images(data.examples, N), s = data.sigmas;
+  const photo = data.photo && GAHB.images(data.photo, data.side ** 2)[0], corner = [...(data.corner || [])];
+  const cut = () => Float32Array.from({ length: N }, (_, i) => photo[(corner[0] + Math.floor(i / W)) * data.side + corner[1] + (i % W)]);
+  let x = photo ? cut() : examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
+  let y = null, estimate = null, step = null, turn = 0, amount = 0;
 
   const panels = [
     panel("y = x + σz", "the noisy picture"),
     panel("f(y) ± a e", "the network's estimate, moved along the chosen eigenvector; point at a pixel for its filter", { tabIndex: 0, role: "application" }),
     panel("e", "the chosen eigenvector, or the filter of the pixel pointed at"),
-    panel("exact for the set", "the exact denoiser of a small set, at the same y"),
+    photo ? panel("x, the window", "the window of the photograph") : panel("exact for the set", "the exact denoiser of a small set, at the same y"),
   ];
   const [noisy, clean, atom, exact] = panels;
   const bars = Array.from({ length: NUM }, (_, k) => element("button", { type: "button", "aria-label": `factor ${k + 1}`, onclick: () => choose(k) }));
@@ -32,6 +34,9 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       else refresh();
     },
   });
+  const windows = !photo ? [] : ["down", "across"].map((label, k) => slider({
+    label, min: 0, max: data.side - W, step: 1, value: corner[k], show: (v) => `${v} px`, onInput: (v) => { corner[k] = v; x = cut(); refresh(); },
+  }));
   const pictures = GAHB.choice(data.names, 0, (i) => {
     x = examples[i];
     refresh();
@@ -41,18 +46,11 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     step = null;
     refresh();
   });
-  const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
-  const stage = element(
-    "div", { className: "gahb-live-stage" },
-    element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, level, along),
+  const status = GAHB.stage(box, panels, [
+    GAHB.tools(level, along, ...windows),
     element("div", { className: "gahb-live-factors", role: "group", "aria-label": "factors λ, largest first" }, ...bars),
-    status,
-    element("div", { className: "gahb-live-tools" }, group("picture", ...pictures, button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
-  );
-  picture.before(stage);
-  picture.hidden = true;
-  GAHB.cut(picture, panels.map((p, i) => [p.canvas, 100 * i, 0, 96, 96]));
+    GAHB.tools(group("picture", ...(photo ? [] : pictures), button("other noise", () => { seed++; refresh(); })), group("a network that learned", ...nets)),
+  ]);
   data.lam.forEach(showBar);
   GAHB.mark(bars, bars[0]);
 
@@ -105,7 +103,8 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       clean.show(estimate, H, W);
       noisy.value.textContent = `${GAHB.methods.psnr(y, x).toFixed(1)} dB`;
       clean.value.textContent = `${GAHB.methods.psnr(estimate, x).toFixed(1)} dB`;
-      spectrum();
+      find({ net: item.name, y, H, W, num: NUM });
+      if (photo) exact.show(x, H, W);
       if (!data.sets.length) return;
       await imageSet(data.sets[0]);
       const other = await call("denoise", { set: data.sets[0].name, y: now, sigma, H, W });
@@ -117,21 +116,12 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     }
   }
 
-  function spectrum() {
-    if (job) job.stop();
-    const begun = performance.now();
-    const draw = (found) => {
-      if (job !== mine || !found.lam) return;
-      step = found;
-      found.lam.forEach(showBar);
-      showMoved();
-      const worst = Math.max(...found.residuals), seconds = (performance.now() - begun) / 1000;
-      status.textContent = `${found.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${found.lam.length} is off by ${worst.toFixed(3)}.`;
-    };
-    const mine = call("eigenpairs", { net: item.name, y, H, W, num: NUM, tol: 0.02, most: 600, start: step ? step.atoms : null }, draw);
-    job = mine;
-    mine.then((last) => last.stopped || draw(last)).catch((error) => say(`${error.message}.`));
-  }
+  const find = GAHB.eigenvectors(say, (found, seconds) => {
+    step = found;
+    found.lam.forEach(showBar);
+    showMoved();
+    status.textContent = GAHB.howLong(found, seconds);
+  });
 
   GAHB.pointAt(clean.canvas, W, async ([c, r]) => {
     if (!y) return;

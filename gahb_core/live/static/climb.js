@@ -3,8 +3,8 @@
 "use strict";
 
 GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
-  const { element, button, slider, call, panel, group } = GAHB;
-  const W = data.size, H = W, N = W * W, item = data.networks[0], picture = box.querySelector(".gahb-live-picture");
+  const { button, call, panel, group } = GAHB;
+  const W = data.size, H = W, N = W * W, item = data.networks[0];
   const way = { h: data.h, beta: data.beta, sigmaEnd: data.sigmaEnd, ramp: true };
   let seed = 1, jobs = [];
 
@@ -18,30 +18,18 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
     text: "the noise level of both ascents by step, on a logarithmic scale, and the law that it should follow",
     x: [0, 100], y: [0.01, 1], log: true, xLabel: "step", yLabel: "σ̂", ticks: [0.01, 0.1, 1],
   });
-  const choose = (key, label, values, digits) => slider({
-    label, min: 0, max: values.length - 1, step: 1, value: values.indexOf(way[key]), show: (i) => values[i].toFixed(digits),
-    onInput: (i) => {
-      way[key] = values[i];
-      showLaw();
-    },
-  });
+  const choose = (key, label, values, digits) => GAHB.levels({ label, values, first: way[key], digits, onInput: (v) => { way[key] = v; showLaw(); } });
   const ramp = GAHB.choice(["h grows", "h fixed"], 0, (i) => {
     way.ramp = i === 0;
     showLaw();
   });
   const go = button("climb", () => (jobs.length ? jobs.forEach((job) => job.stop()) : climb()), { className: "gahb-live-main" });
-  const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
-  const stage = element(
-    "div", { className: "gahb-live-stage" },
-    element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" },
+  const status = GAHB.stage(box, panels, [
+    GAHB.tools(
       choose("h", "step h", data.hs, 3), choose("beta", "β", data.betas, 2), choose("sigmaEnd", "σ_end", data.ends, 3),
       group("step", ...ramp), go, button("other seed", () => { seed++; if (!jobs.length) climb(); })),
-    chart.box, status,
-  );
-  picture.before(stage);
-  picture.hidden = true;
-  GAHB.cut(picture, panels.map((p, i) => [p.canvas, 100 * i, 0, 96, 96]));
+    chart.box,
+  ]);
   drawLines([[], []]);
 
   function law() {

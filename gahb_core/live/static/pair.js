@@ -3,8 +3,8 @@
 "use strict";
 
 GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
-  const { element, button, call, panel, group } = GAHB;
-  const W = data.size, H = W, N = W * W, picture = box.querySelector(".gahb-live-picture"), BINS = 20;
+  const { button, call, panel, group } = GAHB;
+  const W = data.size, H = W, N = W * W, BINS = 20;
   const seen = data.nums.map(() => []);
   let level = data.nums.length - 1, seed = 0, jobs = [];
 
@@ -24,16 +24,7 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
     draw();
   });
   const go = button("new noise", () => (jobs.length ? jobs.forEach((job) => job.stop()) : draw()), { className: "gahb-live-main" });
-  const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
-  const stage = element(
-    "div", { className: "gahb-live-stage" },
-    element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, group("training images N", ...nums), go),
-    chart.box, status,
-  );
-  picture.before(stage);
-  picture.hidden = true;
-  GAHB.cut(picture, panels.map((p, i) => [p.canvas, 100 * i, 0, 96, 96]));
+  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), go), chart.box]);
   showHistogram();
 
   function showHistogram() {

@@ -73,7 +73,8 @@ def test_what_a_page_did_not_record_as_published_comes_from_the_claim():
     rows = list(summarize([Result("p", "a.x.1", 1.0), Result("q", "a.x.1", 1.0)], claims))
     assert [row.result.page for row in rows] == ["p"]
     assert count_verdicts(rows) == {"rows": 1, "reproduced": 0, "partly": 0, "not": 1}
-    assert "| {doc}`p` | it, x, 1 | 1 | 2 [F] | −1 | not |" in format_rows(rows)
+    assert format_rows(rows).startswith("{doc}`p`\n\n| figure | here |")
+    assert format_rows(rows).endswith("\n| it, x, 1 | 1 | 2 [F] | −1 | not |")
     assert format_reasons(rows) == "- *it, x, 1.* Small."
 
 
