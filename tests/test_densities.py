@@ -100,9 +100,9 @@ def test_a_radial_energy_holds_a_mixture_of_round_gaussians():
     net = RadialEnergy(3).double()
     with torch.no_grad():
         net.layers[-1].weight.zero_()
-        # at t = 0: a_k = 1/(2 s_k²) and b_k = 3 log s_k − log ½, for s = 1 and 4; it begins at 1, 1.25
+        # at t = 0: a_k = 1/(2 s_k²) and b_k = 3 log s_k − log ½, for s = 1 and 4; it begins at 1, 2
         s = torch.tensor([1.0, 4.0], dtype=DOUBLE)
-        bend = (s / torch.tensor([1.0, 1.25], dtype=DOUBLE)).log()
+        bend = (s / torch.tensor([1.0, 2.0], dtype=DOUBLE)).log()
         net.layers[-1].bias.copy_(torch.cat([-2 * bend, bend - math.log(0.5) / 3]))
     y = _normal(5, 3, seed=9)
     got = -net(y, 0.0) - 1.5 * math.log(2 * math.pi)

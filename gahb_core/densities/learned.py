@@ -17,7 +17,7 @@ class RadialEnergy(nn.Module):
 
     A mixture of K round Gaussians at the origin has this form, a_k = 1/(2(s_k² + t)) and b_k =
     (D/2) log(s_k² + t) − log w_k. The network (GELU) sees log(t + .01); what it gives bends the a
-    and b of Gaussians of deviations 1, 1¼, 1¼² …: components that begin alike would stay alike.
+    and b of Gaussians of deviations 1, 2, 4 …: components that begin alike may stay alike.
 
     Args:
         size: D.
@@ -38,7 +38,7 @@ class RadialEnergy(nn.Module):
         """Return a and b, (B, K) each, at t (B,)."""
         out = self.layers(torch.log(t + 0.01)[:, None] / 3)
         log_a, b = out[:, : self.num], out[:, self.num :]
-        variance = 1.25 ** (2 * torch.arange(self.num).to(t)) + t[:, None]
+        variance = 4.0 ** torch.arange(self.num).to(t) + t[:, None]
         return log_a.exp() / (2 * variance), self.size * (b + 0.5 * variance.log())
 
     def of_radius(self, squared_radius: Tensor, t: Tensor) -> Tensor:
