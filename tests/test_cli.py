@@ -109,7 +109,7 @@ def test_outside_a_clone_no_traceback(tmp_path):
     )
     assert done.returncode == 0
     assert "torch" not in done.stdout
-    for command in ("recipes", "train", "fetch", "run", "build", "serve"):
+    for command in ("recipes", "train", "fetch", "run", "results", "compare", "build", "serve"):
         assert command in done.stdout
 
 
@@ -158,7 +158,7 @@ def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd):
 def test_training_as_a_job_array(project, monkeypatch, capfd):
     """Through submitit on this machine; "slurm" differs in the cluster's name alone."""
     monkeypatch.setenv("GAHB_CHECKPOINTS", str(project / "weights"))
-    monkeypatch.setattr(cli, "EXECUTORS", ("local", "slurm", "debug"))
+    monkeypatch.setattr(cli.options, "EXECUTORS", ("local", "slurm", "debug"))
     words = ["train", "c_*pha=1", "--profile", "smoke", "--device", "cpu"]
     args = cli.make_parser().parse_args(["--root", str(project), *words, "--executor", "debug"])
     with warnings.catch_warnings():  # the debug executor leaves its log files open
