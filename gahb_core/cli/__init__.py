@@ -249,20 +249,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     add(show_recipes, "recipes")
     options.add_train_options(add(train, "train"))
-    option = add(fetch, "fetch", profile=False)
-    option(
-        "datasets",
-        nargs="+",
-        metavar="DATASET",
-        help=" or ".join([", ".join(FETCHED[:-1]), FETCHED[-1]]),
-    )
-    option("--size", type=options.count, help="celeba, lsun: side of the images made (default: 80)")
+    options.add_fetch_options(add(fetch, "fetch", profile=False), FETCHED)
     options.add_run_options(add(run, "run"))
     add(write_toc, "toc", profile=False)
     add(show_status, "status")
-    option = add(show_results, "results")
-    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
-    option("--csv", action="store_true", help="with all digits, for other programs")
+    options.add_results_options(add(show_results, "results"))
     options.add_compare_options(add(compare, "compare"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
     add(serve, "serve")(

@@ -1,7 +1,7 @@
 """Options of the commands, and what reads their values."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gahb_core.pages.cluster import EXECUTORS
@@ -82,3 +82,16 @@ def add_compare_options(option: Callable) -> None:
     option("--tolerances", type=Path, help="YAML {pattern of page/figure: {rtol, atol}}")
     option("--all", action="store_true", help="show also what is within the tolerances")
     option("--csv", action="store_true", help="all of them, with all digits")
+
+
+def add_fetch_options(option: Callable, names: Sequence[str]) -> None:
+    """Add the options of `gahb fetch`, which brings `names`."""
+    known = " or ".join([", ".join(names[:-1]), names[-1]])
+    option("datasets", nargs="+", metavar="DATASET", help=known)
+    option("--size", type=count, help="celeba, lsun: side of the images made (default: 80)")
+
+
+def add_results_options(option: Callable) -> None:
+    """Add the options of `gahb results`."""
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--csv", action="store_true", help="with all digits, for other programs")

@@ -6,7 +6,7 @@
 
 from gahb_core.pages import tables
 from gahb_core.pages.book import build_book, stage_book
-from gahb_core.pages.cluster import format_status, run_on_cluster, submit_jobs
+from gahb_core.pages.cluster import run_on_cluster, submit_jobs
 from gahb_core.pages.contents import make_contents, write_contents
 from gahb_core.pages.jobs import heed_signals, run_processes, share_cores
 from gahb_core.pages.listing import load_pages, load_prose
@@ -30,6 +30,7 @@ from gahb_core.pages.summary import (
     load_news,
     summarize,
 )
+from gahb_core.pages.tickets import format_status
 from gahb_core.pages.variants import make_variant, parse_variants
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_injected import inject, kill_and_go_on
+from test_files_injected import inject, kill_and_go_on
 
 TARGET = Path(__file__).parents[2] / "book" / "measured" / "faults.json"
 SEEDS = 3

@@ -20,8 +20,8 @@ import pytest
 from conftest import make_notebook
 
 from gahb_core import checkpoints, cli
-from gahb_core.pages import Places, cluster, load_results
-from gahb_core.pages.cluster import Standing, ask_cluster, find_standings, read_tickets
+from gahb_core.pages import Places, load_results, tickets
+from gahb_core.pages.tickets import Standing, ask_cluster, find_standings, read_tickets
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel")
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
@@ -203,8 +203,7 @@ def submitted():
 
 
 @needs_slurm
-def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project, monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "LAG", 1.0)
+def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project):
     book = project / "book"
     for name, code in (("kept", HOLD), ("killed", HOLD), ("bad", "1 / 0")):
         text = make_notebook("# P", code, parameters=f"name = '{name}'")
@@ -253,15 +252,15 @@ def test_the_cluster_is_asked(tmp_path, monkeypatch, squeue, wanted):
 
 
 def test_a_cluster_that_does_not_answer_ends_no_job(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "ask_cluster", lambda ids: None)
-    ticket = cluster.Ticket("a", "7_0", str(tmp_path), 0.0)
+    monkeypatch.setattr(tickets, "ask_cluster", lambda ids: None)
+    ticket = tickets.Ticket("a", "7_0", str(tmp_path), 0.0)
     wanted = {"a": Standing("pending", "the cluster does not answer")}
     assert find_standings([ticket]) == wanted
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x80\x04."])
 def test_a_damaged_result_is_a_failed_job(tmp_path, content):
-    ticket = cluster.Ticket("a", "7_0", str(tmp_path), 0.0)
+    ticket = tickets.Ticket("a", "7_0", str(tmp_path), 0.0)
     ticket.result.write_bytes(content)
     (standing,) = find_standings([ticket]).values()
     assert standing.kind == "failed"

@@ -17,11 +17,11 @@ from conftest import make_notebook
 
 from gahb_core import checkpoints, training
 from gahb_core.pages import load_results
-from gahb_core.pages.cluster import read_tickets
 from gahb_core.pages.notebooks import read_notebook
 from gahb_core.pages.outcomes import read_outcome
 from gahb_core.pages.spec import Places
 from gahb_core.pages.tables import read_results
+from gahb_core.pages.tickets import read_tickets
 from gahb_core.recipes import RECIPES
 
 NAME = "c_alpha/alpha=1"
