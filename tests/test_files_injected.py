@@ -27,7 +27,7 @@ from gahb_core.recipes import RECIPES
 NAME = "c_alpha/alpha=1"
 RECIPE = replace(RECIPES["smoke"][NAME], num_steps=12)
 KINDS = ("cut", "empty", "flipped", "foreign")
-FOREIGN = [b"\x80\x04.", b"{}", b"null", b"[]", b"\x00" * 64, b"PK\x03\x04", "ä".encode("latin1")]
+FOREIGN = [b"\x80\x04.", b"{1}", b"null", b"[]", b"\x00" * 64, b"PK\x03\x04", "ä".encode("latin1")]
 
 
 def damage(content, kind, rng):
