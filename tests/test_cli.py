@@ -7,6 +7,8 @@ import warnings
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gahb_core import checkpoints, cli
 from gahb_core.recipes import RECIPES, fingerprint
@@ -45,7 +47,8 @@ def test_a_failed_page_is_exit_code_one(project, capfd):
         (["run", "--executor", "slurm"], "gahb: executor slurm needs the command sbatch"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_two(project, capsys, words, match):
+def test_a_mistake_is_one_line_and_exit_code_two(project, monkeypatch, capsys, words, match):
+    monkeypatch.setenv("PATH", str(project))  # there may be an sbatch here
     assert cli.main(["--root", str(project), *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith(match)
@@ -67,8 +70,8 @@ def test_a_cluster_that_refuses_is_one_line(project, tmp_path, monkeypatch, caps
     monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
     assert cli.main(["--root", str(project), "run", "a_one", "--executor", "slurm"]) == 2
     error = capsys.readouterr().err
-    assert error.splitlines()[-1] == f"gahb: the cluster refuses the jobs: {refusal}"
-    assert "Traceback" not in error
+    hint = "(--gpus 0 asks for none, --partition names another part)"
+    assert error == f"gahb: the cluster refuses the jobs: {refusal} {hint}\n"
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -182,3 +185,30 @@ def test_recipes_are_chosen_by_patterns(tmp_path, monkeypatch):
     ]
     with pytest.raises(ValueError, match=r"name must be a recipe of 'laptop' .*, not 'celeba/\*'"):
         choose("celeba/*")
+
+
+words = st.sampled_from(
+    ["run", "train", "recipes", "results", "compare", "status", "fetch", "-p", "seed=0:2", "--jobs",
+     "--profile", "smoke", "--csv", "--rtol", "--gpus", "--minutes", "--device", "--partition", "a_one",
+     "--port", "--executor", "slurm", "local", "--requeues", "--size"]
+)  # fmt: skip
+odd = st.one_of(st.text(max_size=8), st.integers().map(str), st.floats().map(str))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.one_of(words, odd), max_size=6))
+def test_any_words_are_done_or_refused_in_one_line(project, monkeypatch, capsys, words):
+    """What would work for long, or fetch, is replaced; all that reads the words is not."""
+    monkeypatch.setenv("PATH", str(project))
+    monkeypatch.setattr(cli, "run_pages", lambda *_, **__: [])
+    for name in ("train_recipe", "fetch", "serve_book"):
+        monkeypatch.setattr(cli, name, lambda *_: 0)
+    try:
+        code = cli.main(["--root", str(project), *words])
+    except SystemExit as left:  # argparse has said what is wrong, or --help
+        code = left.code
+    error = capsys.readouterr().err
+    assert code in (0, 1, 2)
+    assert "Traceback" not in error
+    if code == 2:
+        assert error.splitlines()[-1].startswith("gahb")

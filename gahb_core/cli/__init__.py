@@ -240,7 +240,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(function: Callable, name: str, profile: bool = True) -> Callable:
-        text = function.__doc__
+        text = function.__doc__.replace("%", "%%")  # it is a format to argparse
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if profile:

@@ -89,7 +89,7 @@ def submit_jobs(
     except submitit.core.utils.FailedJobError as error:
         said = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = said[-1] if said else error
-        if "gpus_per_node" in options and re.search("configuration|gres|gpu", str(why), re.I):
+        if "gpus_per_node" in options and re.search("node configuration|gres|gpu", str(why), re.I):
             why = f"{why} (--gpus 0 asks for none, --partition names another part)"
         raise ValueError(f"the cluster refuses the jobs: {why}") from error
 
