@@ -187,21 +187,21 @@ def test_recipes_are_chosen_by_patterns(tmp_path, monkeypatch):
         choose("celeba/*")
 
 
-words = st.sampled_from(
-    ["run", "train", "recipes", "results", "compare", "status", "fetch", "-p", "seed=0:2", "--jobs",
-     "--profile", "smoke", "--csv", "--rtol", "--gpus", "--minutes", "--device", "--partition", "a_one",
-     "--port", "--executor", "slurm", "local", "--requeues", "--size"]
-)  # fmt: skip
+WORDS = (
+    "run train recipes results compare status serve -p seed=0:2 --jobs --profile smoke --csv "
+    "--rtol --gpus --minutes --device --partition a_one --port --executor slurm local --requeues"
+)
+words = st.sampled_from(WORDS.split())
 odd = st.one_of(st.text(max_size=8), st.integers().map(str), st.floats().map(str))
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.one_of(words, odd), max_size=6))
 def test_any_words_are_done_or_refused_in_one_line(project, monkeypatch, capsys, words):
-    """What would work for long, or fetch, is replaced; all that reads the words is not."""
+    """What would work for long is replaced; all that reads the words is not."""
     monkeypatch.setenv("PATH", str(project))
     monkeypatch.setattr(cli, "run_pages", lambda *_, **__: [])
-    for name in ("train_recipe", "fetch", "serve_book"):
+    for name in ("train_recipe", "serve_book"):
         monkeypatch.setattr(cli, name, lambda *_: 0)
     try:
         code = cli.main(["--root", str(project), *words])
