@@ -7,8 +7,6 @@ import warnings
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from gahb_core import checkpoints, cli
 from gahb_core.recipes import RECIPES, fingerprint
@@ -185,30 +183,3 @@ def test_recipes_are_chosen_by_patterns(tmp_path, monkeypatch):
     ]
     with pytest.raises(ValueError, match=r"name must be a recipe of 'laptop' .*, not 'celeba/\*'"):
         choose("celeba/*")
-
-
-WORDS = (
-    "run train recipes results compare status serve -p seed=0:2 --jobs --profile smoke --csv "
-    "--rtol --gpus --minutes --device --partition a_one --port --executor slurm local --requeues"
-)
-words = st.sampled_from(WORDS.split())
-odd = st.one_of(st.text(max_size=8), st.integers().map(str), st.floats().map(str))
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.one_of(words, odd), max_size=6))
-def test_any_words_are_done_or_refused_in_one_line(project, monkeypatch, capsys, words):
-    """What would work for long is replaced; all that reads the words is not."""
-    monkeypatch.setenv("PATH", str(project))
-    monkeypatch.setattr(cli, "run_pages", lambda *_, **__: [])
-    for name in ("train_recipe", "serve_book"):
-        monkeypatch.setattr(cli, name, lambda *_: 0)
-    try:
-        code = cli.main(["--root", str(project), *words])
-    except SystemExit as left:  # argparse has said what is wrong, or --help
-        code = left.code
-    error = capsys.readouterr().err
-    assert code in (0, 1, 2)
-    assert "Traceback" not in error
-    if code == 2:
-        assert error.splitlines()[-1].startswith("gahb")
