@@ -464,7 +464,7 @@ def test_a_page_runs_as_a_job(project):
 
 
 def test_a_preempted_job_is_submitted_again_with_its_arguments():
-    from gahb_core.pages.jobs import _Requeued
+    from gahb_core.pages.cluster import _Requeued
 
     again = _Requeued(operator.add).checkpoint(1, 2)
     assert again.result() == 3

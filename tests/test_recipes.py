@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from gahb_core.images import MissingData, open_images
 from gahb_core.networks import num_parameters
-from gahb_core.recipes import RECIPES, as_in_papers, make_network
+from gahb_core.pages import find_root, load_pages
+from gahb_core.recipes import GPU_RATE, RECIPES, as_in_papers, count_flop, make_network
 from gahb_core.training.loop import _State, _take_step
 
 
@@ -32,7 +34,7 @@ def test_a_recipe_is_found_by_its_name(profile):
 
 @pytest.mark.parametrize("dataset", ["celeba", "lsun"])
 def test_networks_of_the_papers_differ_in_their_images_alone(dataset):
-    table = {n: r for n, r in RECIPES["paper"].items() if r.dataset == dataset}
+    table = {n: r for n, r in RECIPES["paper"].items() if n.startswith(f"{dataset}/N=")}
     nums = [1, 10, 100, 1_000, 10_000, 100_000]
     assert sorted(table) == sorted(f"{dataset}/N={n}/{s}" for n in nums for s in "AB")
     for name, recipe in table.items():
@@ -52,3 +54,44 @@ def test_paper_profile_has_the_c_alpha_images_of_chapter_3():
         for split in "AB":
             recipe = RECIPES["paper"][f"c_alpha/alpha=2/N={num}/{split}"]
             assert (recipe.num, recipe.split, recipe.size) == (num, split, 80)
+
+
+@pytest.mark.parametrize("profile", ["paper", "gpu"])
+def test_every_page_has_its_networks_at_the_papers_size(profile):
+    needed = {name for page in load_pages(find_root()) for name in page.checkpoints}
+    assert needed <= set(RECIPES[profile])
+
+
+def test_both_profiles_of_the_papers_size_hold_the_same_networks():
+    assert list(RECIPES["paper"]) == list(RECIPES["gpu"])
+    for name, recipe in RECIPES["gpu"].items():
+        other = RECIPES["paper"][name]
+        for field in ("dataset", "num", "size", "level", "channels", "architecture"):
+            assert getattr(recipe, field) == getattr(other, field), (name, field)
+
+
+NETWORKS = [
+    "fashion/N=1/A", "told/fashion/N=10000/A", "celeba/size=20/N=1/A", "celeba/size=160/N=1/A",
+    "bfcnn/celeba/N=10/A", "local/faces/pixel/RF=5", "local/c_alpha/size=320/details=3/RF=13",
+    "local/c_alpha/low",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_operations_are_those_that_torch_counts(name):
+    recipe = RECIPES["gpu"][name]
+    with torch.device("meta"):
+        net = make_network(recipe)
+        channels = 4 if recipe.bands == "details" else 1 + recipe.told_sigma
+        side = recipe.size >> recipe.level
+        with FlopCounterMode(display=False) as counter:
+            net.eval()(torch.empty(1, channels, side, side))
+    assert counter.get_total_flops() == count_flop(recipe)
+
+
+def test_networks_of_the_profile_gpu_take_an_hour_at_most():
+    for name, recipe in RECIPES["gpu"].items():
+        passes = 9 if recipe.architecture == "energy" else 3
+        images = recipe.batch_size * recipe.num_steps
+        assert passes * count_flop(recipe) * images <= 3600 * GPU_RATE, name
+        assert images >= 128_000, name

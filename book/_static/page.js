@@ -91,6 +91,11 @@ document.addEventListener("DOMContentLoaded", () => {
     table.replaceWith(box);
     box.append(table);
   });
+  // what unfolds a chapter's pages in the sidebar is named after the chapter
+  document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((summary) => {
+    const chapter = summary.closest("li")?.querySelector("a")?.textContent.trim();
+    summary.setAttribute("aria-label", `Pages of ${chapter}`);
+  });
   // the theme's sidebar is a part of the page, and its search button is called by what it shows
   const sidebar = document.getElementById("pst-primary-sidebar");
   sidebar?.setAttribute("role", "complementary");

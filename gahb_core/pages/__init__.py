@@ -4,9 +4,11 @@
 `gahb toc` its table of contents.
 """
 
+from gahb_core.pages import tables
 from gahb_core.pages.book import build_book, stage_book
+from gahb_core.pages.cluster import run_on_cluster, submit_jobs
 from gahb_core.pages.contents import make_contents, write_contents
-from gahb_core.pages.jobs import heed_signals, run_processes, share_cores, submit_jobs
+from gahb_core.pages.jobs import heed_signals, run_processes, share_cores
 from gahb_core.pages.listing import load_pages, load_prose
 from gahb_core.pages.outcomes import Outcome, format_report
 from gahb_core.pages.records import KEY, KINDS, mark_published, record
@@ -28,12 +30,15 @@ from gahb_core.pages.summary import (
     load_news,
     summarize,
 )
+from gahb_core.pages.tickets import format_status
+from gahb_core.pages.variants import make_variant, parse_variants
 
 __all__ = [
     "Claim", "KEY", "KINDS", "Outcome", "Page", "Places", "RULE", "Result", "Row", "VERDICTS",
     "build_book", "collect_results", "count_verdicts", "describe", "find_root", "fingerprint",
-    "format_reasons", "format_report", "format_results", "format_rows", "heed_signals",
-    "load_claims", "load_news", "load_pages", "load_prose", "load_results", "make_contents",
-    "mark_published", "record", "run_pages", "run_processes", "select_pages", "serve_book",
-    "share_cores", "stage_book", "submit_jobs", "summarize", "write_contents",
+    "format_reasons", "format_report", "format_results", "format_rows", "format_status",
+    "heed_signals", "load_claims", "load_news", "load_pages", "load_prose", "load_results",
+    "make_contents", "make_variant", "mark_published", "parse_variants", "record",
+    "run_on_cluster", "run_pages", "run_processes", "select_pages", "serve_book", "share_cores",
+    "stage_book", "submit_jobs", "summarize", "tables", "write_contents",
 ]  # fmt: skip

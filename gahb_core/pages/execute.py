@@ -21,6 +21,7 @@ from gahb_core.pages.notebooks import choose_parameters, read_notebook
 from gahb_core.pages.outcomes import accounted
 from gahb_core.pages.spec import Page, Places, select_pages
 from gahb_core.pages.stamp import fingerprint, is_current, write_stamp
+from gahb_core.pages.variants import make_variant
 
 BUSY = 75  # exit code: another process makes the page; sysexits.h calls it EX_TEMPFAIL
 
@@ -171,10 +172,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--variant", type=json.loads, default={}, help="parameters, as JSON")
     args = parser.parse_args(argv)
     try:
         with heed_signals():
-            (page,) = select_pages(load_pages(args.root), [args.page])
+            (page,) = select_pages(pages := load_pages(args.root), [args.page])
+            page = make_variant(page, args.variant, pages)
             execute_page(page, Places(args.root, args.profile), args.timeout, args.force)
     except (Busy, PageError, ValueError) as error:
         print(error, flush=True)

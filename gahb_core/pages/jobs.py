@@ -1,4 +1,4 @@
-"""Independent jobs, several at once: as processes here, or as a job array through submitit."""
+"""Independent jobs, several at once, as processes here; `cluster` has those of SLURM."""
 
 import contextlib
 import os
@@ -7,12 +7,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-EXECUTORS = ("local", "slurm")
 PARENT = "GAHB_PARENT"  # set for processes whose standard input closes when their parent ends
 GRACE = 15.0  # seconds that a process has to end: a kernel is given five
 
@@ -142,56 +140,3 @@ def run_processes(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             processes.end()
-
-
-class _Requeued:
-    """A function as a submitit job that is put back in the queue, with its arguments, if preempted.
-
-    The function itself must go on where it stopped: training saves its state, a page is written
-    whole or not at all.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
-
-    def checkpoint(self, *args: Any) -> Any:
-        """Return what to submit in place of the preempted job."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, *args)
-
-
-def submit_jobs(
-    function: Callable[..., Any],
-    arguments: Sequence[tuple],
-    folder: Path,
-    cluster: str = "slurm",
-    **options: Any,
-) -> list[Any]:
-    """Return the submitit jobs of `function(*args)` for each of `arguments`: one job array.
-
-    Args:
-        function: a module-level function; it is preempted and started again with its arguments.
-        arguments: one tuple a job.
-        folder: logs and results of the jobs, on a disk that every node sees.
-        cluster: "slurm"; "local" and "debug" run on this machine (for tests).
-        options: submitit's parameters: timeout_min, slurm_partition, gpus_per_node, ...
-
-    Raises:
-        ValueError: when `cluster` is "slurm" and this machine has no `sbatch`, or the cluster
-            refuses (an unknown partition, GPUs that it does not have), with what it says.
-    """
-    import submitit  # here, because no chapter needs it
-
-    if cluster == "slurm" and submitit.SlurmExecutor.affinity() < 0:
-        raise ValueError("executor slurm needs the command sbatch: run this on a login node")
-    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-    executor.update_parameters(**{"name": "gahb", **options})
-    try:
-        return executor.map_array(_Requeued(function), *zip(*arguments, strict=True))
-    except submitit.core.utils.FailedJobError as error:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ValueError(f"the cluster refuses the jobs: {said[-1] if said else error}") from error

@@ -1,21 +1,24 @@
 """Running the pages: what is done and unchanged is skipped, and no failure stops the others."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gahb_core.files import Busy, lock, sweep, write_if_changed
+from gahb_core.pages.cluster import run_on_cluster
 from gahb_core.pages.execute import BUSY, execute_page
-from gahb_core.pages.jobs import run_processes, share_cores, submit_jobs
+from gahb_core.pages.jobs import run_processes, share_cores
 from gahb_core.pages.listing import load_pages
 from gahb_core.pages.missing import find_missing, make_note_page
 from gahb_core.pages.outcomes import Outcome, longest_first, read_outcome, write_outcome, write_run
 from gahb_core.pages.spec import Page, Places, select_pages
 from gahb_core.pages.stamp import is_current
+from gahb_core.pages.variants import base_name, make_variant
 
 HEARTBEAT = 10.0  # seconds between two lines about a page that is running
 
@@ -40,6 +43,12 @@ def _find_outcome(name: str, places: Places, since: float, code: int, said: str)
     return Outcome(name, "failed", seconds, f"its process ended by {ended}, after: {said}")
 
 
+def _describe(page: Page) -> list[str]:
+    """Return the words that tell the page's own process which it is."""
+    words = ["--variant", json.dumps(page.variant)] if page.variant else []
+    return [*words, base_name(page.name)]
+
+
 def _run_here(
     pages: list[Page], places: Places, num_jobs: int, options: list[str], say: Callable
 ) -> Iterable[Outcome]:
@@ -49,7 +58,7 @@ def _run_here(
     began: dict[str, float] = {}
     spoke: dict[str, float] = {}
     last: dict[str, str] = {}
-    commands = {page.name: [*command, page.name] for page in pages}
+    commands = {page.name: [*command, *_describe(page)] for page in pages}
     for event in run_processes(commands, num_jobs, share_cores(num_jobs)):
         name, now = event.name, time.time()
         if event.kind == "start":
@@ -65,16 +74,21 @@ def _run_here(
 
 
 def _run_cluster(
-    pages: list[Page], places: Places, cluster: str, timeout: float | None, options: dict
+    pages: list[Page],
+    places: Places,
+    cluster: str,
+    timeout: float | None,
+    options: dict,
+    say: Callable,
 ) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed as one job of an array."""
-    arguments = [(page, places, timeout) for page in pages]
-    began = time.time()
-    jobs = submit_jobs(execute_page, arguments, places.build / "jobs", cluster, **options)
-    for page, job in zip(pages, jobs, strict=True):
-        error = job.exception()
-        lines = str(error).splitlines() or [type(error).__name__]
-        yield _find_outcome(page.name, places, began, 0 if error is None else 1, lines[-1])
+    arguments = {page.name: (page, places, timeout) for page in pages}
+    began, folder = time.time(), places.build / "jobs" / "pages"
+    for name, end in run_on_cluster(execute_page, arguments, folder, cluster, say, **options):
+        outcome = _find_outcome(name, places, began, int(end.kind == "failed"), end.detail)
+        if end.kind == "failed" and outcome.detail.startswith("its process ended"):
+            outcome = outcome._replace(detail=end.detail, seconds=end.seconds)
+        yield outcome
 
 
 def _note_missing(page: Page, places: Places, missing: str) -> Outcome:
@@ -113,6 +127,7 @@ def run_pages(
     executor: str = "local",
     say: Callable[[str], None] = print,
     timeout: float | None = None,
+    variants: Sequence[dict[str, Any]] = (),
     **options: Any,
 ) -> list[Outcome]:
     """Return the outcome of every page called `names` (all when empty), in the order of the book.
@@ -129,10 +144,13 @@ def run_pages(
         executor: "local", or "slurm" for a job array (submitit's "debug" in tests).
         say: called with each line of progress.
         timeout: seconds that a page may take; None: any.
+        variants: parameters; each page is run with each of them, and not as the book shows it.
         options: of the cluster's jobs, see `submit_jobs`.
     """
     every = load_pages(places.root)
     pages = select_pages(every, names)
+    if variants:
+        pages = [make_variant(page, v, every) for page in pages for v in variants]
     outcomes: dict[str, Outcome] = {}
     for folder in ("executed", "results"):
         sweep(places.build / folder)
@@ -147,7 +165,7 @@ def run_pages(
         if executor == "local":
             done = _run_here(todo, places, num_jobs or default_jobs(), more, say)
         else:
-            done = _run_cluster(todo, places, executor, timeout, options)
+            done = _run_cluster(todo, places, executor, timeout, options, say)
         for outcome in done:
             outcomes[outcome.page] = outcome
             say(f"  {outcome.page}: {outcome.status} ({outcome.seconds:.0f} s) {outcome.detail}")

@@ -10,7 +10,9 @@ class Page(NamedTuple):
     `data` (image sets), `files` (of the data folder) and `checkpoints` must be there before it can
     run; `results` names the pages whose recorded figures it reads (so it runs after them);
     `records` the figures it must record, and `ranges` what each of them (or of some) must lie in;
-    `part` of the contents begins with this page.
+    `part` of the contents begins with this page. Of a page of a batch, `variant` holds the
+    parameters that were asked for, and `also` the checkpoints that it may come to need (see
+    `variants`).
     """
 
     name: str
@@ -24,6 +26,8 @@ class Page(NamedTuple):
     records: tuple[str, ...] = ()
     ranges: dict[str, tuple[float, float]] = {}
     part: str | None = None
+    variant: dict[str, Any] = {}
+    also: tuple[str, ...] = ()
 
 
 class Places(NamedTuple):

@@ -31,7 +31,7 @@ def fingerprint(page: Page, places: Places) -> str:
     files = [page.notebook]
     if (lock := places.root / "requirements.txt").is_file():
         files.append(lock)
-    for name in page.checkpoints if places.profile != "smoke" else ():
+    for name in (*page.checkpoints, *page.also) if places.profile != "smoke" else ():
         files += checkpoint_files(name, places)  # those of smoke follow from the library's source
     files += [p for p in map(places.results, page.results) if p.is_file()]
     settings = json.dumps([places.profile, page.parameters, page.records], sort_keys=True)

@@ -139,7 +139,8 @@ class _State:
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.step, self.seconds, self.curve = recipe, 0, 0.0, []
         # channels last is the faster layout for narrow networks and the slower for wide ones
-        layout = torch.channels_last if recipe.channels[0] < 64 else torch.contiguous_format
+        last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
+        layout = torch.channels_last if last else torch.contiguous_format
         self.net = make_network(recipe).to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
@@ -169,11 +170,18 @@ class _State:
         torch._foreach_lerp_(list(self.mean.values()), [now[k] for k in self.mean], 1 - decay)
 
 
+def _move(x: Tensor, device: str) -> Tensor:
+    """Return a batch on `device`; pinned, it travels to a GPU while that computes."""
+    if torch.device(device).type != "cuda":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
+
+
 def _loss(net: nn.Module, recipe: Recipe, y: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     if isinstance(net, EnergyNet):
         errors = dual_errors(net, y - noise, noise, sigma)
         return errors.score.mean() + errors.time.mean()
-    errors = ((net(y) - noise) ** 2).flatten(1).mean(1)
+    errors = ((net(y).float() - noise) ** 2).flatten(1).mean(1)  # where the network is in halves
     return (errors * sigma**-recipe.weight_power).mean()
 
 
@@ -184,8 +192,10 @@ def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
     state.net.train()
     for norm in _norms(state.net) if frozen else ():
         norm.eval()
-    y, noise, sigma = (t.to(device) for t in make_batch(recipe, images, state.step))
-    loss = _loss(state.net, recipe, y, noise, sigma)
+    y, noise, sigma = (_move(t, device) for t in make_batch(recipe, images, state.step))
+    half = recipe.precision == "bfloat16"
+    with torch.autocast(y.device.type, torch.bfloat16, enabled=half):
+        loss = _loss(state.net, recipe, y, noise, sigma)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
     state.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""The command `gahb`: recipes · train · fetch · run · toc · build · serve."""
+"""The command `gahb`: its commands, from `recipes` to `serve` (`gahb --help` lists them)."""
 
 import argparse
 import fnmatch
@@ -8,24 +8,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gahb_core.cli import options
 from gahb_core.pages import (
     Places,
     build_book,
     find_root,
     format_report,
+    format_status,
     heed_signals,
+    parse_variants,
+    run_on_cluster,
     run_pages,
     run_processes,
     serve_book,
     share_cores,
-    submit_jobs,
+    tables,
     write_contents,
 )
-from gahb_core.pages.jobs import EXECUTORS
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 FETCHED = ("faces", "celeba", "lsun", "authors")  # a test holds it: images take seconds to load
-PROFILES = ("laptop", "paper", "smoke")
+PROFILES = ("laptop", "paper", "gpu", "smoke")
 
 
 def _places(args: argparse.Namespace) -> Places:
@@ -116,19 +119,28 @@ def _train_here(names: list[str], args: argparse.Namespace) -> int:
 
 def _job_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return submitit's parameters of the cluster's options that are given."""
-    options = {"gpus_per_node": args.gpus, "slurm_partition": args.partition}
-    return {"timeout_min": args.minutes, **{k: v for k, v in options.items() if v}}
+    given = {"gpus_per_node": args.gpus, "slurm_partition": args.partition}
+    times = {"timeout_min": args.minutes, "requeues": args.requeues}
+    return {**times, **{k: v for k, v in given.items() if v}}
 
 
 def _train_cluster(names: list[str], args: argparse.Namespace) -> int:
     """Submit one job a recipe and wait for them; return 1 if one failed."""
-    folder = _places(args).build / "jobs"
-    arguments = [(name, args.profile, args.device) for name in names]
-    jobs = submit_jobs(train_recipe, arguments, folder, args.executor, **_job_options(args))
-    errors = {name: job.exception() for name, job in zip(names, jobs, strict=True)}
-    for name, error in errors.items():
-        print(f"{name}: {'trained' if error is None else f'failed, see {folder}: {error}'}")
-    return 1 if any(errors.values()) else 0
+    folder = _places(args).build / "jobs" / "recipes"
+    arguments = {name: (name, args.profile, args.device) for name in names}
+    failed = 0
+    for name, end in run_on_cluster(
+        train_recipe, arguments, folder, args.executor, print, **_job_options(args)
+    ):
+        failed += end.kind == "failed"
+        print(f"{name}: {'trained' if end.kind == 'done' else f'failed: {end.detail}'}", flush=True)
+    return 1 if failed else 0
+
+
+def show_status(args: argparse.Namespace) -> int:
+    """Print the jobs that were submitted to a cluster: pending, running, done or failed."""
+    print(format_status(_places(args).build / "jobs"))
+    return 0
 
 
 def train(args: argparse.Namespace) -> int:
@@ -165,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
     places = _places(args)
     outcomes = run_pages(
         places, args.pages, args.jobs, args.force, args.executor, timeout=args.timeout,
-        **_job_options(args),
+        variants=parse_variants(args.parameter), **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0
@@ -175,6 +187,34 @@ def write_toc(args: argparse.Namespace) -> int:
     """Write the table of contents, _toc.yml, from the list of pages."""
     print(write_contents(find_root(args.root)))
     return 0
+
+
+def show_results(args: argparse.Namespace) -> int:
+    """Print the figures of a batch's variants: mean, deviation and 95% interval over seeds."""
+    spreads, stale = tables.collect_spreads(_places(args), args.pages)
+    for name in stale:
+        print(f"gahb: {name} is not counted: `gahb run` it again", file=sys.stderr)
+    if not spreads:
+        raise ValueError("no variant has run: begin with `gahb run PAGE -p seed=0:3`")
+    print(tables.format_rows(tables.Spread._fields, spreads, args.csv))
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare the figures of two folders of results or variants; 1 where they differ by more."""
+    tolerances = tables.load_tolerances(args.tolerances, args.rtol, args.atol)
+    sides = [tables.load_side(side, _places(args)) for side in (args.a, args.b)]
+    rows = tables.compare(*sides, tolerances)
+    beyond = [row for row in rows if row.beyond]
+    if not rows:
+        raise ValueError(f"{args.a} and {args.b} must have a page in common, and have none")
+    head = ("page", "figure", args.a, args.b, "difference", "allowed", "")
+    shown = rows if args.all or args.csv else beyond
+    table = [(*r[:4], r.difference, r.allowed, "beyond" * r.beyond) for r in shown]
+    print(tables.format_rows(head, table, args.csv))
+    if not args.csv:
+        print(f"{len(rows)} figures, {len(beyond)} beyond their tolerances")
+    return 1 if beyond else 0
 
 
 def build(args: argparse.Namespace) -> int:
@@ -193,47 +233,6 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number, at least 1, not {text!r}")
-    return int(text)
-
-
-def _at_most(most: int) -> Callable[[str], int]:
-    """Return what reads a number from 0 to `most`."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) > most:
-            raise argparse.ArgumentTypeError(f"must be a number from 0 to {most}, not {text!r}")
-        return int(text)
-
-    return read
-
-
-def _add_cluster_options(option: Callable) -> None:
-    option("--executor", choices=EXECUTORS, default="local", help="here, or one job each")
-    option("--minutes", type=_count, default=24 * 60, help="time limit of a cluster's job")
-    option("--gpus", type=_at_most(64), default=1, help="GPUs of a cluster's job (0: none)")
-    option("--partition", help="partition of the cluster")
-
-
-def _add_train_options(option: Callable) -> None:
-    option("names", nargs="*", metavar="NAME", help="or a pattern in quotes, such as 'celeba/*'")
-    option("--all", action="store_true", help="every recipe of the profile")
-    option("--force", action="store_true", help="also what is trained already")
-    option("--jobs", type=_count, default=1, help="how many at once")
-    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
-    _add_cluster_options(option)
-
-
-def _add_run_options(option: Callable) -> None:
-    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
-    option("--jobs", type=_count, help="how many at once (default: 2, or 1 on one core)")
-    option("--force", action="store_true", help="also what is unchanged")
-    option("--timeout", type=_count, metavar="SECONDS", help="that a page may take (default: any)")
-    _add_cluster_options(option)
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="gahb", description=__doc__)
@@ -241,7 +240,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(function: Callable, name: str, profile: bool = True) -> Callable:
-        text = function.__doc__
+        text = function.__doc__.replace("%", "%%")  # it is a format to argparse
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if profile:
@@ -249,19 +248,17 @@ def make_parser() -> argparse.ArgumentParser:
         return command.add_argument
 
     add(show_recipes, "recipes")
-    _add_train_options(add(train, "train"))
-    option = add(fetch, "fetch", profile=False)
-    option(
-        "datasets",
-        nargs="+",
-        metavar="DATASET",
-        help=" or ".join([", ".join(FETCHED[:-1]), FETCHED[-1]]),
-    )
-    option("--size", type=_count, help="celeba, lsun: side of the images made (default: 80)")
-    _add_run_options(add(run, "run"))
+    options.add_train_options(add(train, "train"))
+    options.add_fetch_options(add(fetch, "fetch", profile=False), FETCHED)
+    options.add_run_options(add(run, "run"))
     add(write_toc, "toc", profile=False)
+    add(show_status, "status")
+    options.add_results_options(add(show_results, "results"))
+    options.add_compare_options(add(compare, "compare"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
-    add(serve, "serve")("--port", type=_at_most(65535), default=8000, help="0: any that is free")
+    add(serve, "serve")(
+        "--port", type=options.at_most(65535), default=8000, help="0: any that is free"
+    )
     return parser
 
 
@@ -286,7 +283,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -42,6 +42,7 @@ class Recipe:
         freeze_norm: part of the steps after which the norms use their running deviation.
         gain: factor on the initial weights.
         clip: largest norm of the gradient; 0: any.
+        precision: "float32", or "bfloat16" for autocast in training.
         seed: weights, order of the images and noise.
         expected: what it should reach: {"psnr_out.20": ...}, in decibels on held-out images; a test
             holds its card against it.
@@ -71,6 +72,7 @@ class Recipe:
     freeze_norm: float = 0.7
     gain: float = 1.0
     clip: float = 0.0
+    precision: str = "float32"
     seed: int = 0
     expected: dict = field(default_factory=dict, compare=False)
 
@@ -118,7 +120,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip", "told_sigma"):
+    for name in ("level", "bands", "skip", "told_sigma", "precision"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
@@ -148,7 +150,7 @@ def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
     )
 
 
-def _by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
+def by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
     """Return recipes of the first n images of A and of B, n in `nums`: else the same."""
     table = []
     for n in nums:
@@ -207,17 +209,17 @@ def _laptop() -> dict[str, Recipe]:
     garments = Recipe("", "fashion", expected=reached)
     reached = {"psnr_out.0": 19.2, "psnr_out.10": 23.1, "psnr_out.20": 27.9, "psnr_out.30": 33.9}
     faces = Recipe("", "faces", num=6_000, expected=reached)
-    table = _by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
-    table += _by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
+    table = by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
+    table += by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
     told = replace(garments, name="told/fashion/N=10000/A", num=10_000, told_sigma=True)
     table.append(replace(told, expected={}))
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
-    table += _by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
+    table += by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
     contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
-    table += _by_num(contours, "c_alpha/alpha=2", (100_000, 10))
+    table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     table += [shuffled, *_endless()]
     local = replace(faces, size=64, architecture="bfcnn", expected={})
@@ -235,37 +237,5 @@ def _smoke(recipe: Recipe) -> Recipe:
     return replace(recipe, **small)
 
 
-def _paper(recipe: Recipe) -> Recipe:
-    large = replace(recipe, size=80, channels=(64, 128, 256, 512), batch_size=512)
-    return as_in_papers(large, num_steps=488_000)
-
-
-def _papers() -> dict[str, Recipe]:
-    """Return the papers' own: C^α images, and N CelebA faces and LSUN bedrooms, A and B."""
-    table = [r for n, r in LAPTOP.items() if n.startswith("c_alpha")]
-    for dataset in ("celeba", "lsun"):
-        table += _by_num(Recipe("", dataset), dataset, (100_000, 1, 10, 100, 1_000, 10_000))
-    return {r.name: _paper(r) for r in table}
-
-
 LAPTOP = _laptop()
-RECIPES: dict[str, dict[str, Recipe]] = {
-    "laptop": LAPTOP,
-    "paper": _papers(),
-    "smoke": {n: _smoke(r) for n, r in LAPTOP.items()},
-}
-
-
-def find_recipe(name: str, profile: str = "laptop") -> Recipe:
-    """Return the recipe of a name.
-
-    Raises:
-        ValueError: for an unknown profile or name, with those there are.
-    """
-    if profile not in RECIPES:
-        raise ValueError(f"profile must be one of {list(RECIPES)}, not {profile!r}")
-    if name not in RECIPES[profile]:
-        raise ValueError(
-            f"name must be a recipe of {profile!r} ({', '.join(RECIPES[profile])}), not {name!r}"
-        )
-    return RECIPES[profile][name]
+SMOKE = {n: _smoke(r) for n, r in LAPTOP.items()}
