@@ -49,8 +49,7 @@ def to_images(x: Any, name: str = "x") -> np.ndarray:
     """
     images = to_array(x)
     shape = images.shape
-    if images.ndim == 4 and shape[1] == 1:
-        images = images[:, 0]
+    images = images[:, 0] if images.ndim == 4 and shape[1] == 1 else images
     images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or 0 in images.shape:
         raise ValueError(f"{name} must have shape (N, 1, H, W), (N, H, W) or (H, W), not {shape}")
@@ -97,8 +96,7 @@ def image_grid(
     if columns < 1 or scale < 1:
         raise ValueError(f"columns and scale must be at least 1, not {columns} and {scale}")
     rows = -(-num // columns)
-    size = (rows * (height + gap) - gap, columns * (width + gap) - gap)
-    picture = np.full(size, 255, dtype=np.uint8)
+    picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         picture[top : top + height, left : left + width] = image
@@ -106,8 +104,7 @@ def image_grid(
 
 
 def _bare(ax: Axes) -> Axes:
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
     return ax
@@ -217,16 +214,14 @@ def plot_density_1d(
         x: (M,).
         curves: name → (M,).
         ax: where to draw.
-        xlabel: of the axis, with its unit.
-        ylabel: of the axis, with its unit.
+        xlabel, ylabel: of the axes, with their units.
         points: samples (N,) marked along the foot of the panel, or None.
     """
     _check_curves(curves)
     for name, values in curves.items():
         ax.plot(to_array(x), to_array(values), label=name)
     if points is not None:
-        marks = to_array(points)
-        ax.plot(marks, np.zeros_like(marks), "|", color="black", markersize=10, label="samples")
+        ax.plot(to_array(points), 0 * to_array(points), "k|", markersize=10, label="samples")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     _legend(ax)
     return ax
@@ -247,8 +242,8 @@ def plot_score_field(
     """
     grid, density, score = to_array(grid), to_array(density), to_array(score)
     if density.shape != (len(grid),) * 2 or score.shape != (*density.shape, 2):
-        shapes = f"{density.shape} and {score.shape}"
-        raise ValueError(f"density and score must be (M, M) and (M, M, 2), not {shapes}")
+        shapes = f"(M, M) and (M, M, 2), not {density.shape} and {score.shape}"
+        raise ValueError(f"density and score must be {shapes}")
     ax.contourf(grid, grid, density, levels=12, cmap="Blues")
     at = slice(stride // 2, None, stride)
     ax.quiver(grid[at], grid[at], score[at, at, 0], score[at, at, 1], color="#303030", pivot="mid")
