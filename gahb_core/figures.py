@@ -67,8 +67,7 @@ def to_uint8(x: Any, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Return `x` as bytes, `low` black (0) and `high` white (255), clipped beyond; same shape."""
     if not high > low:
         raise ValueError(f"high must be above low, not {high} with low {low}")
-    scaled = (to_array(x).astype(float) - low) / (high - low)
-    return np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    return np.rint(np.interp(to_array(x).astype(float), (low, high), (0, 255))).astype(np.uint8)
 
 
 def image_grid(
@@ -214,7 +213,8 @@ def plot_density_1d(
         x: (M,).
         curves: name → (M,).
         ax: where to draw.
-        xlabel, ylabel: of the axes, with their units.
+        xlabel: of the axis, with its unit.
+        ylabel: of the axis, with its unit.
         points: samples (N,) marked along the foot of the panel, or None.
     """
     _check_curves(curves)
