@@ -436,7 +436,7 @@ BYTES = (200 * IMAGE).to(torch.uint8)
         (lambda: sample_cascade(shrinking_model(), 1, 8, channels=0), "channels must be at least"),
         (lambda: super_resolve(shrinking_model(), IMAGE[0]), r"x_J must be of shape \(B, C, H, W"),
         (lambda: super_resolve(shrinking_model(), NAN * IMAGE), "x_J must be finite"),
-        (lambda: shrinking_model()(BYTES), "x must be floating point"),
+        (lambda: shrinking_model()(BYTES), "y must be floating point"),
         (
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
                 IMAGE.expand(-1, 3, -1, -1), None, BYTES

@@ -383,9 +383,11 @@ def test_a_page_without_its_data_is_kept_with_a_note(project, tmp_path, monkeypa
         images.locate("faces")
     assert outcomes[0].detail == str(missing.value)
     assert "gahb train fashion/N=1/A --profile laptop" in outcomes[1].detail
-    (other,) = run_pages(Places(project, "paper"), ["c"])
-    assert other.status == "not run"
-    assert "profile paper has no network 'fashion/N=1/A'" in other.detail
+    add_page(project, "d", "# D", "1 / 0", needs="{checkpoints: [celeba/N=1/A]}")
+    here, other = (run_pages(Places(project, p), ["d"])[0] for p in ("laptop", "paper"))
+    assert here.status == other.status == "not run"
+    assert "profile laptop has no network 'celeba/N=1/A'" in here.detail
+    assert "gahb train celeba/N=1/A --profile paper" in other.detail
     copy = nbformat.read(places.executed("b"), 4)
     nbformat.validate(copy)
     assert [cell.cell_type for cell in copy.cells] == ["markdown", "markdown", "code"]
