@@ -85,7 +85,7 @@ def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
         while kills < 3 and process.poll() is None and not state.exists():
             time.sleep(0.01)  # imports take seconds; the kill is to hit the training
         try:
-            process.wait(timeout=moments.uniform(0.0, 0.4) if kills < 3 else 120)
+            process.wait(timeout=moments.uniform(0.0, 0.1) if kills < 3 else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
