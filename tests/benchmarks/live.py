@@ -70,7 +70,7 @@ def seconds(page, kind: str, **args) -> list[float]:
     return [page.evaluate(timed, call) for _ in range(TURNS)]
 
 
-def _both(values: list[float], digits: int) -> dict[str, float]:
+def both(values: list[float], digits: int) -> dict[str, float]:
     return {"median": round(float(np.median(values)), digits), "least": round(min(values), digits)}
 
 
@@ -90,10 +90,10 @@ def measure(page) -> dict:
         "max_error": float(f"{max(found.values()):.1e}"),
         "errors": {name: float(f"{error:.1e}") for name, error in found.items()},
         "adjoint_error": float(f"{adjoint:.1e}"),
-        "forward_ms": _both(times[False], 2),
-        "forward_plain_ms": _both(times[True], 1),
-        "eigenpairs_s": _both(seconds(page, "eigenpairs", y=y, num=12, tol=0.02), 2),
-        "sample_s": _both(seconds(page, "ascend", y=start, beta=0.1, sigmaEnd=0.01), 2),
+        "forward_ms": both(times[False], 2),
+        "forward_plain_ms": both(times[True], 1),
+        "eigenpairs_s": both(seconds(page, "eigenpairs", y=y, num=12, tol=0.02), 2),
+        "sample_s": both(seconds(page, "ascend", y=start, beta=0.1, sigmaEnd=0.01), 2),
         "network_bytes": len(live.network_script(NETWORK)),
         "figures": 1 + len(CHAPTERS),
         "browser": page.context.browser.version,
@@ -111,7 +111,9 @@ def main() -> None:
         page.wait_for_selector(".gahb-live-stage")
         figures = measure(page)
         browser.close()
-    write_safely(OUT, (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode())
+    before = json.loads(OUT.read_text()) if OUT.is_file() else {}  # of live_onnx.py
+    content = json.dumps(before | figures, indent=1, ensure_ascii=False)
+    write_safely(OUT, (content + "\n").encode())
     print(OUT.read_text())
 
 
