@@ -1,7 +1,9 @@
-"""A live figure in a real JupyterLab: an anywidget, its network sent by the kernel."""
+"""A real JupyterLab: chapters run there, their sliders move, and networks come from the kernel."""
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +14,10 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[1]
+CHAPTERS = ["01_tweedie", "04_fixed_bases"]
+# cells that are scrolled out of sight stay in the page, where a test can find them
+SETTINGS = {"windowingMode": "none"}
 CELLS = ["from gahb_core import live", "live.explore_disk()"]
 
 
@@ -28,12 +34,18 @@ def _notebook(path):
 
 @pytest.fixture
 def lab(tmp_path):
-    """The address of a JupyterLab on this machine only, in a folder with one notebook."""
+    """The address of a JupyterLab on this machine only, in a folder with a few notebooks."""
     _notebook(tmp_path / "figure.ipynb")
-    homes = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
+    for name in CHAPTERS:
+        shutil.copy(ROOT / "book" / f"{name}.ipynb", tmp_path)
+    homes = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR")
+    homes = {name: str(tmp_path / name) for name in homes}
+    settings = tmp_path / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps(SETTINGS))
     environment = {k: v for k, v in os.environ.items() if k != "GAHB_PAGE"} | homes
-    root = str(Path(__file__).parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
+    paths = (str(ROOT), environment.get("PYTHONPATH"))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,3 +89,40 @@ def test_a_live_figure_works_in_jupyterlab_with_weights_from_the_kernel(browser,
         assert canvas.evaluate("c => c.toDataURL()") != before
         assert page.locator(".gahb-live-said").text_content() == ""
         assert page.locator("script[src*='_static/networks']").count() == 0  # the kernel sent it
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_runs_in_jupyterlab_and_its_figures_move(browser, lab, name):
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(f"{lab}lab/tree/{name}.ipynb")
+        cells = page.locator(".jp-Notebook .jp-CodeCell")
+        cells.first.wait_for(timeout=120_000)
+        page.locator(".lm-MenuBar-item", has_text="Run").click()
+        page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+        done = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last
+        done.filter(has_text=re.compile(r"\[\d+\]")).wait_for(timeout=400_000)
+        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+
+        flipbook = page.locator(".jp-OutputArea-output", has=page.locator(".noUi-handle")).first
+        picture = flipbook.locator("img:visible")
+        handle = flipbook.locator(".noUi-handle").first
+        handle.scroll_into_view_if_needed()
+        before = picture.first.get_attribute("src")
+        handle.focus()
+        for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # one of them is not at an end
+            handle.press(key)
+        page.wait_for_timeout(500)
+        assert picture.first.get_attribute("src") != before
+
+        live = page.locator(".gahb-live").first
+        live.scroll_into_view_if_needed()
+        canvas = live.locator("canvas").first
+        canvas.wait_for(timeout=60_000)
+        seen = [c.evaluate("c => c.toDataURL()") for c in live.locator("canvas").all()]
+        slider = live.get_by_role("slider").first
+        slider.focus()
+        slider.press("ArrowRight")
+        page.wait_for_timeout(3000)
+        now = [c.evaluate("c => c.toDataURL()") for c in live.locator("canvas").all()]
+        assert now != seen
