@@ -58,7 +58,8 @@ from gahb_core.training import train
 torch.set_num_threads(1)
 for progress in train(SMALL, Path(sys.argv[1]), save_seconds=0):
     pass
-torch.save(progress.net.state_dict(), sys.argv[2])
+torch.save(progress.net.state_dict(), sys.argv[2] + ".part")  # a kill may hit this, too
+Path(sys.argv[2] + ".part").replace(sys.argv[2])
 """
 
 
