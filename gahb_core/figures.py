@@ -228,7 +228,7 @@ def plot_density_1d(
 
 
 def plot_score_field(
-    grid: Any, density: Any, score: Any, ax: Axes, stride: int = 1, points: Any | None = None
+    grid: Any, density: Any, score: Any, ax: Axes, *, stride: int = 1, points: Any | None = None
 ) -> Axes:
     """Draw a score field as arrows over its density in the plane.
 

@@ -137,6 +137,16 @@ def test_files_and_functions_are_short(path):
     assert not long, f"more than {MAX_BODY} lines: {long}"
 
 
+def test_options_are_given_by_name():
+    """A fifth argument by position tells a reader nothing."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                arguments = [a.arg for a in node.args.args if a.arg not in ("self", "cls")]
+                few = len(arguments) < 5 or not node.args.defaults
+                assert few, f"{path.name}: {node.name}({', '.join(arguments)})"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_every_public_name_is_documented(path):
     tree = ast.parse(path.read_text())

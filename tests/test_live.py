@@ -176,7 +176,7 @@ def test_a_widget_says_why_a_network_is_missing(monkeypatch, tmp_path):
 
 def test_a_figure_of_no_script_or_no_words_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="figure must be one of .*front.*, not 'side'"):
-        live.explore_network("side", [], PICTURE, "alt", "caption")
+        live.explore_network("side", [], PICTURE, alt="alt", caption="caption")
     with pytest.raises(ValueError, match="alt must say what the picture shows"):
         a_figure(monkeypatch, page=True, alt=" ")
 

@@ -84,7 +84,7 @@ def test_nearest_equals_brute_force_for_every_block(measure, block):
     queries, references = draw(5, 1, 4, 4) + 1, draw(50, 1, 4, 4, seed=1) + 1
     pair = metrics.correlation if measure == "correlation" else metrics.cosine_similarity
     table = torch.stack([pair(queries, r.expand_as(queries)) for r in references])
-    found = metrics.nearest(queries, references, measure, block)
+    found = metrics.nearest(queries, references, measure, block=block)
     same(found.similarity, table.amax(0))
     assert found.index.tolist() == table.argmax(0).tolist()
 
@@ -171,7 +171,9 @@ def identity(y, sigma):
             "samples must be 2 or more images of 16 pixels",
         ),
         (
-            lambda: metrics.estimate_frechet_floor(ONES.repeat(3, 1, 1, 1), PCA, 2, 3, 0),
+            lambda: metrics.estimate_frechet_floor(
+                ONES.repeat(3, 1, 1, 1), PCA, 2, 3, num_repeats=0
+            ),
             "num_repeats must be at least 1, not 0",
         ),
     ],
@@ -214,7 +216,7 @@ def test_psnr_curve_of_the_identity_is_the_noise_and_uses_common_numbers():
     z = sample_normal(x.shape, 3, 2).to(x)
     own = -10 * z.square().mean((1, 2, 3)).log10()
     same(curve, own[:, None] - 20 * torch.tensor(sigmas, dtype=torch.float64).log10(), 1e-8)
-    same(curve, metrics.psnr_curve(lambda y, sigma: y, x, torch.tensor(sigmas), 3, 2), 1e-6)
+    same(curve, metrics.psnr_curve(lambda y, sigma: y, x, torch.tensor(sigmas), 3, start=2), 1e-6)
 
 
 def test_psnr_curve_hands_sigma_on_and_leaves_gradients_off():
@@ -282,7 +284,7 @@ def test_sure_is_unbiased(num_probes):
     x = draw(1, 6, seed=1).expand(num, 6)
     y = x + sigma[:, None] * draw(num, 6, seed=2)
     f = lambda u, s: torch.tanh(u @ mix)  # noqa: E731
-    gap = metrics.estimate_sure(f, y, sigma, 5, num_probes) - metrics.mse(f(y, sigma), x)
+    gap = metrics.estimate_sure(f, y, sigma, 5, num_probes=num_probes) - metrics.mse(f(y, sigma), x)
     for part in (gap[::2], gap[1::2]):
         assert abs(part.mean()) < 4 * part.std() / len(part) ** 0.5
         assert part.std() > 0

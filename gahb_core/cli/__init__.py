@@ -176,8 +176,8 @@ def run(args: argparse.Namespace) -> int:
     """Execute pages; skip what is done and unchanged."""
     places = _places(args)
     outcomes = run_pages(
-        places, args.pages, args.jobs, args.force, args.executor, timeout=args.timeout,
-        variants=parse_variants(args.parameter), **_job_options(args),
+        places, args.pages, num_jobs=args.jobs, force=args.force, executor=args.executor,
+        timeout=args.timeout, variants=parse_variants(args.parameter), **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0

@@ -50,15 +50,15 @@ def _log_joint(y: Tensor, mask: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, 
     values: their posterior is a Gaussian of two variables, of precision G/σ² and mean G⁻¹h,
     truncated to the unit square; integrals over it are sums over the nodes of `window_rule`.
     """
-    area, square = mask.sum(1), mask.square().sum(1)
+    area, square = mask.sum(1), mask.square().sum(1)  # (K,), as all that follow
     ff, bb, fb = square, mask.shape[1] - 2 * area + square, area - square
     hf = mask @ y
     hb = y.sum() - hf
     det = ff * bb - fb.square()
-    peaks = torch.stack([(bb * hf - fb * hb) / det, (ff * hb - fb * hf) / det], 1)
+    peaks = torch.stack([(bb * hf - fb * hb) / det, (ff * hb - fb * hf) / det], 1)  # (K, 2)
     stds = sigma * torch.stack([bb / det, ff / det], 1).sqrt()
-    nodes, log_weight = window_rule(peaks.detach(), stds, ORDER)
-    f, b = nodes[:, 0, :, None], nodes[:, 1, None, :]
+    nodes, log_weight = window_rule(peaks.detach(), stds, ORDER)  # both (K, 2, n)
+    f, b = nodes[:, 0, :, None], nodes[:, 1, None, :]  # (K, n, 1), (K, 1, n)
     ff, bb, fb, hf, hb = (v[:, None, None] / sigma**2 for v in (ff, bb, fb, hf, hb))
     fit_f = f * (hf - ff * f / 2) + log_weight[:, 0, :, None]
     fit_b = b * (hb - bb * b / 2) + log_weight[:, 1, None, :]
@@ -69,7 +69,7 @@ def _greys(y: Tensor, mask: Tensor, sigma: Tensor) -> Greys:
     """Return the moments of the grey values, for one image y (D,) and coverages (K, D)."""
     f, b, joint = _log_joint(y, mask, sigma)
     log_mass = joint.logsumexp((1, 2))
-    w, d = (joint - log_mass[:, None, None]).exp(), f - b
+    w, d = (joint - log_mass[:, None, None]).exp(), f - b  # both (K, n, n)
     moments = [(w * v).sum((1, 2)) for v in (b, d, b.square(), b * d, d.square())]
     return Greys(log_mass, *moments)
 
@@ -140,9 +140,10 @@ class Disks(Posterior):
     def _halve(self, centre: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two halves (2K, 3) of boxes (K, 3), cut across the side of most pixels."""
         radius = self._places(centre)[:, 2:]
-        room = self.size - 2 * radius
+        room = self.size - 2 * radius  # pixels that a side of the cube is long, (K, 1)
         unit = torch.full_like(radius, 2**0.5 * ((self.size - 3) / 2 - 3))
         longest = (side * torch.cat([room, room, unit], dim=1)).argmax(1, keepdim=True)
+        # (K, 3): half of the longest side, nothing of the others
         half = torch.where(longest == torch.arange(3, device=side.device), side / 2, 0 * side)
         centres = torch.cat([centre - half / 2, centre + half / 2])
         return centres, (side - half).repeat(2, 1)
@@ -164,14 +165,15 @@ class Disks(Posterior):
 
     def _search(self, y: Tensor, sigma: Tensor) -> Cells:
         """Return the boxes for one image y (D,), the ones of most mass: at most MOST_NODES."""
-        centre = self._coarse.to(y.device)
+        centre = self._coarse.to(y.device)  # (coarse³, 3), then longer by 2·keep a step
         side = torch.full_like(centre, 1 / self.coarse)
         mass = self._log_mass(y, self._coarse_covers(y.device), sigma) + side.log().sum(1)
         steps = self._num_steps(float(sigma))
         for _ in range(steps):
-            top = mass.topk(self.keep).indices
+            top = mass.topk(self.keep).indices  # (keep,)
             halves, sides = self._halve(centre[top], side[top])
-            found = self._log_mass(y, self._cover_seen(halves), sigma) + sides.log().sum(1)
+            found = self._log_mass(y, self._cover_seen(halves), sigma)  # (2·keep,)
+            found = found + sides.log().sum(1)
             # a box that is split keeps its row, without mass
             mass = torch.cat([mass.scatter(0, top, -math.inf), found])
             centre, side = torch.cat([centre, halves]), torch.cat([side, sides])
@@ -184,13 +186,13 @@ class Disks(Posterior):
         cells = self._search(y.detach(), sigma)
         parts, means = [], []
         for centre, side in zip(cells.centre.split(BLOCK), cells.side.split(BLOCK), strict=True):
-            mask = self._cover(centre)
+            mask = self._cover(centre)  # (BLOCK, D)
             g = _greys(y[self.seen.to(y.device)], mask[:, self.seen.to(y.device)], sigma)
             g = g._replace(log_mass=g.log_mass + side.log().sum(1))
-            w = g.log_mass.softmax(0)
+            w = g.log_mass.softmax(0)  # (BLOCK,)
             parts.append(g)
             means.append((w * g.b).sum() + (w * g.d) @ mask)
-        shares = torch.stack([g.log_mass.logsumexp(0) for g in parts]).softmax(0)
+        shares = torch.stack([g.log_mass.logsumexp(0) for g in parts]).softmax(0)  # (blocks,)
         greys = Greys(*(torch.cat(v) for v in zip(*parts, strict=True)))
         return cells, greys, shares @ torch.stack(means)
 

@@ -77,8 +77,8 @@ def make_c_alpha_parts(
     alpha: float,
     size: int = 32,
     seed: int = 0,
-    start: int = 0,
     *,
+    start: int = 0,
     background_alpha: float | None = None,
     spectrum: str = "paper",
     amplitude: str = "fixed",
@@ -142,6 +142,7 @@ def make_c_alpha(
     alpha: float,
     size: int = 32,
     seed: int = 0,
+    *,
     start: int = 0,
     **options: float | str | None,
 ) -> Tensor:
@@ -151,11 +152,11 @@ def make_c_alpha(
     images returned.
     """
     if not isinstance(num, int) or num <= BLOCK:
-        return make_c_alpha_parts(num, alpha, size, seed, start, **options).x
+        return make_c_alpha_parts(num, alpha, size, seed, start=start, **options).x
     x = torch.empty(num, 1, size, size)
     for first in range(0, num, BLOCK):
         some = min(BLOCK, num - first)
-        parts = make_c_alpha_parts(some, alpha, size, seed, start + first, **options)
+        parts = make_c_alpha_parts(some, alpha, size, seed, start=start + first, **options)
         x[first : first + some] = parts.x
     return x
 

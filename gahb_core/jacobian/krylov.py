@@ -35,10 +35,10 @@ class Ritz(NamedTuple):
 
 def _rayleigh_ritz(Q: Tensor, SQ: Tensor, num: int) -> Ritz:
     """Return the `num` largest Ritz pairs of the space spanned by the rows of `Q` (M, D)."""
-    T = (Q @ SQ.mT).double()
+    T = (Q @ SQ.mT).double()  # (M, M)
     lam, W = torch.linalg.eigh((T + T.mT) / 2)
-    lam, W = lam.flip(0)[:num].to(Q), W.flip(1)[:, :num].mT.to(Q)
-    vectors, images = W @ Q, W @ SQ
+    lam, W = lam.flip(0)[:num].to(Q), W.flip(1)[:, :num].mT.to(Q)  # (K,), (K, M)
+    vectors, images = W @ Q, W @ SQ  # both (K, D)
     return Ritz(lam, vectors, images, (images - lam[:, None] * vectors).norm(dim=1))
 
 
@@ -50,7 +50,7 @@ def _orthonormalize(rows: Tensor, Q: Tensor, generator: torch.Generator) -> Tens
     """
     scale = rows.norm(dim=1, keepdim=True)
     rows = rows - (rows @ Q.mT) @ Q
-    triangle = torch.linalg.qr(rows.mT).R
+    triangle = torch.linalg.qr(rows.mT).R  # (b, b)
     lost = triangle.diagonal().abs()[:, None] <= torch.finfo(rows.dtype).eps ** 0.75 * scale
     fresh = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
     rows = torch.where(lost, fresh, rows)
@@ -61,7 +61,7 @@ def _orthonormalize(rows: Tensor, Q: Tensor, generator: torch.Generator) -> Tens
 
 
 def iterate_eigenpairs(
-    apply: Callable[[Tensor], Tensor], start: Tensor, num: int, max_basis: int, seed: int = 0
+    apply: Callable[[Tensor], Tensor], start: Tensor, num: int, max_basis: int, *, seed: int = 0
 ) -> Iterator[Ritz]:
     """Yield the `num` largest Ritz pairs of a symmetric map after each block of products.
 
@@ -77,13 +77,13 @@ def iterate_eigenpairs(
         seed: of the directions that replace lost ones.
     """
     generator = make_generator(seed, "krylov")
-    Q = SQ = start.new_empty(0, start.shape[1])
+    Q = SQ = start.new_empty(0, start.shape[1])  # (M, D), M ≤ max_basis
     new = _orthonormalize(start, Q, generator)
     while len(new):
         Q, SQ = torch.cat([Q, new]), torch.cat([SQ, apply(new)])
         yield _rayleigh_ritz(Q, SQ, num)
         room = min(len(start), Q.shape[1] - len(Q))
-        new = _orthonormalize(SQ[len(SQ) - len(new) :][:room], Q, generator)
+        new = _orthonormalize(SQ[len(SQ) - len(new) :][:room], Q, generator)  # (room, D)
         if len(Q) + len(new) > max_basis:
             best = _rayleigh_ritz(Q, SQ, num + len(start))
             Q, SQ = best.vectors, best.images
@@ -115,7 +115,7 @@ def symmetric_eigenpairs(
     max_products = check_count(max_products, "max_products")
     max_basis = max(6 * num, num + 8 * len(start))
     count, before, worst = 0, None, float("inf")
-    for ritz in iterate_eigenpairs(apply, start, num, max_basis, seed):
+    for ritz in iterate_eigenpairs(apply, start, num, max_basis, seed=seed):
         count += len(start)
         if len(ritz.lam) == num:
             worst = ritz.residuals.max().item()

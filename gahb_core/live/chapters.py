@@ -25,6 +25,7 @@ def explore_basis(
     networks: dict[str, str],
     dataset: str = "fashion",
     items: dict[int, str] | None = None,
+    *,
     sigma: float = 0.3,
     num: int = 24,
     set_num: int = 100,
@@ -63,8 +64,9 @@ def explore_basis(
         "of these, where the noise is small with one."
     )
     return explore_network(
-        "basis", list(networks), picture, alt, caption, data, COMPUTED, networks, [kept]
-    )
+        "basis", list(networks), picture, alt=alt, caption=caption,
+        data=data, note=COMPUTED, labels=networks, sets=[kept],
+    )  # fmt: skip
 
 
 def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num: int = 100) -> Any:
@@ -94,7 +96,9 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
         f"noise the memorizer of {num} garments draws one of them."
     )
     picture = picture_of_tiles([ours.y_end, ours.x, theirs.y_end, theirs.x])
-    return explore_network("climb", [name], picture, alt, caption, data, COMPUTED, sets=[kept])
+    return explore_network(
+        "climb", [name], picture, alt=alt, caption=caption, data=data, note=COMPUTED, sets=[kept]
+    )
 
 
 def explore_pairs(
@@ -118,13 +122,16 @@ def explore_pairs(
         "one of its own; with many, both draw mostly the same. The histogram keeps count."
     )
     picture = picture_of_tiles([*drawn, blank, blank])
-    return explore_network("pair", networks, picture, alt, caption, data, COMPUTED, sets=sets)
+    return explore_network(
+        "pair", networks, picture, alt=alt, caption=caption, data=data, note=COMPUTED, sets=sets
+    )
 
 
 def explore_shrink(
     name: str = "fashion/N=10000/A",
     dataset: str = "fashion",
     items: dict[int, str] | None = None,
+    *,
     sigma: float = 0.2,
     num: int = 48,
 ) -> Any:
@@ -162,7 +169,9 @@ def explore_shrink(
         "its Jacobian is not symmetric: it reads y with other vectors than those it writes with."
     )
     picture = picture_of_tiles([y, x_hat, error, away])
-    return explore_network("shrink", [name], picture, alt, caption, data, COMPUTED)
+    return explore_network(
+        "shrink", [name], picture, alt=alt, caption=caption, data=data, note=COMPUTED
+    )
 
 
 def explore_inpaint(
@@ -199,7 +208,9 @@ def explore_inpaint(
     panels = [hidden, *found, mean, 1 - spread / most, 1 - error / most]
     data = encode_pictures(x, [*items.values()]) | {"brush": 3}
     picture = picture_of_tiles(panels)
-    return explore_network("inpaint", [name], picture, alt, caption, data, COMPUTED)
+    return explore_network(
+        "inpaint", [name], picture, alt=alt, caption=caption, data=data, note=COMPUTED
+    )
 
 
 def explore_photo(
@@ -236,4 +247,7 @@ def explore_photo(
         "garments."
     )
     picture = picture_of_tiles([y, f(y), signed_colours(spectrum.atoms[0, 0]), x])
-    return explore_network("basis", list(networks), picture, alt, caption, data, COMPUTED, networks)
+    return explore_network(
+        "basis", list(networks), picture, alt=alt, caption=caption,
+        data=data, note=COMPUTED, labels=networks,
+    )  # fmt: skip

@@ -55,7 +55,9 @@ def _line(
     ax.set(xlabel="x, y", ylabel="density", ylim=(0, more["high"]))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     data = prior | {"y": y, "sigma": sigma} | more
-    return explore_network("line", [], fig, alt, caption, data, "In closed form, as you drag.")
+    return explore_network(
+        "line", [], fig, alt=alt, caption=caption, data=data, note="In closed form, as you drag."
+    )
 
 
 def explore_line(y: float = 0.35, sigma: float = 0.15) -> Any:
@@ -119,4 +121,6 @@ def explore_plane(start: tuple[float, float] = (0.4, -1.4)) -> Any:
         "ends anywhere on it: memorizing, and a continuous model, in two dimensions."
     )
     alt = "A point climbs by a noisy way to one of eight points; beside it, another to a ring."
-    return explore_network("plane", [], fig, alt, caption, data, "In closed form, as you look.")
+    return explore_network(
+        "plane", [], fig, alt=alt, caption=caption, data=data, note="In closed form, as you look."
+    )

@@ -117,6 +117,7 @@ def explore_network(
     figure: str,
     networks: Sequence[str],
     picture: Any,
+    *,
     alt: str,
     caption: str,
     data: dict | None = None,

@@ -142,5 +142,12 @@ def explore_front(sigma: float = 0.3) -> Any:
     )
     picture = key_picture(x, y, x_hat, spectrum.atoms)
     return explore_network(
-        "front", list(NETWORKS), picture, alt, CAPTION, data, NOTE, labels=NETWORKS
+        "front",
+        list(NETWORKS),
+        picture,
+        alt=alt,
+        caption=CAPTION,
+        data=data,
+        note=NOTE,
+        labels=NETWORKS,
     )

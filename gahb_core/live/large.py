@@ -27,6 +27,7 @@ def explore_filters(
     low: str,
     x: Tensor,
     pixel: tuple[int, int],
+    *,
     fields: Sequence[int] = (5, 9, 13, 23, 43),
     sigma: float = 0.2,
 ) -> Any:
@@ -63,13 +64,16 @@ def explore_filters(
     )
     names = [low, *(n for field in told for n in (field["flat"], *field["details"]))]
     picture = picture_of_tiles([y, x, *found])
-    return explore_network("filters", names, picture, alt, caption, data, NOTE)
+    return explore_network(
+        "filters", names, picture, alt=alt, caption=caption, data=data, note=NOTE
+    )
 
 
 def explore_cascade(
     details: Sequence[str],
     dataset: str,
     way: Mapping[str, float] | None = None,
+    *,
     items: Sequence[int] = (0, 1, 2),
     size: int = 64,
 ) -> Any:
@@ -106,4 +110,6 @@ def explore_cascade(
     )
     panels = [start.x, *(scale.x for scale in reached), signed_colours(added[0, 0])]
     picture = picture_of_tiles(panels)
-    return explore_network("cascade", list(details), picture, alt, caption, data, NOTE)
+    return explore_network(
+        "cascade", list(details), picture, alt=alt, caption=caption, data=data, note=NOTE
+    )

@@ -41,7 +41,9 @@ def _harmonics(
         "text": words["keys"],
     }
     alt, caption = words["alt"], words["caption"]
-    return explore_network("harmonics", networks, picture, alt, caption, data, NOTE)
+    return explore_network(
+        "harmonics", networks, picture, alt=alt, caption=caption, data=data, note=NOTE
+    )
 
 
 def explore_disk(
@@ -80,6 +82,7 @@ def explore_disk(
 def explore_contour(
     alphas: Sequence[int] = (1, 2, 3, 4, 5),
     alpha: int = 2,
+    *,
     sigma: float = 0.1,
     size: int = 32,
     item: int = 9,

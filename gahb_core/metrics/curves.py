@@ -17,6 +17,7 @@ def psnr_curve(
     x: Tensor,
     sigmas: Sequence[float] | Tensor,
     seed: int = 0,
+    *,
     start: int = 0,
     batch: int = 64,
 ) -> Tensor:
@@ -64,6 +65,7 @@ def fit_slope(
     psnr_in: Sequence[float] | Tensor,
     psnr_out: Tensor,
     seed: int = 0,
+    *,
     num_bootstrap: int = 1000,
     level: float = 0.95,
 ) -> Slope:
@@ -110,6 +112,7 @@ def estimate_sure(
     y: Tensor,
     sigma: float | Tensor,
     seed: int = 0,
+    *,
     num_probes: int = 1,
 ) -> Tensor:
     """Return Stein's estimate of the squared error per pixel of each image, (B,), without x.

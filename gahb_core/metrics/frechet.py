@@ -99,6 +99,7 @@ def estimate_frechet_floor(
     train: Tensor | PCA,
     num: int,
     dim: int = 64,
+    *,
     num_repeats: int = 8,
     seed: int = 0,
 ) -> Tensor:

@@ -109,6 +109,7 @@ def nearest(
     queries: Tensor,
     references: Tensor,
     measure: str = "correlation",
+    *,
     block: int = 1024,
     max_shift: int = 0,
 ) -> Nearest:
@@ -144,7 +145,8 @@ def nearest(
     moves, room = (2 * max_shift + 1) ** 2, 4 * block
     if len(queries) * moves > room and len(queries) > 1:  # products (room, block) are kept at most
         parts = queries.split(max(1, room // moves))
-        found = [nearest(part, references, measure, block, max_shift) for part in parts]
+        options = {"block": block, "max_shift": max_shift}
+        found = [nearest(part, references, measure, **options) for part in parts]
         return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
     unit = _unit(queries, measure == "correlation")
     if max_shift:

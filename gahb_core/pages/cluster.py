@@ -57,6 +57,7 @@ def submit_jobs(
     arguments: Sequence[tuple],
     folder: Path,
     cluster: str = "slurm",
+    *,
     requeues: int = 3,
     **options: Any,
 ) -> list[Any]:

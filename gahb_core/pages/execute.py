@@ -142,7 +142,7 @@ def _make(page: Page, places: Places, timeout: float | None) -> None:
 
 
 def execute_page(
-    page: Page, places: Places, timeout: float | None = None, force: bool = True
+    page: Page, places: Places, *, timeout: float | None = None, force: bool = True
 ) -> None:
     """Execute `page` and put its notebook, figures and stamp in place, or none of them.
 
@@ -178,7 +178,9 @@ def main(argv: list[str] | None = None) -> int:
         with heed_signals():
             (page,) = select_pages(pages := load_pages(args.root), [args.page])
             page = make_variant(page, args.variant, pages)
-            execute_page(page, Places(args.root, args.profile), args.timeout, args.force)
+            execute_page(
+                page, Places(args.root, args.profile), timeout=args.timeout, force=args.force
+            )
     except (Busy, PageError, ValueError) as error:
         print(error, flush=True)
         return BUSY if isinstance(error, Busy) else 1

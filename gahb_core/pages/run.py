@@ -122,6 +122,7 @@ def _sort_out(pages: list[Page], places: Places, force: bool) -> tuple[list[Outc
 def run_pages(
     places: Places,
     names: list[str],
+    *,
     num_jobs: int | None = None,
     force: bool = False,
     executor: str = "local",

@@ -133,7 +133,7 @@ def explore_flipbook(
     indices = _initial_indices(initial, checked)
     scale = 2 if len(flat) <= CRISP else 1
     pictures = [
-        picture_html(frame, text, width, levels, scale)
+        picture_html(frame, text, width=width, levels=levels, scale=scale)
         for frame, text in zip(flat, _alts(alt, checked), strict=True)
     ]
     _warn_of_weight(sum(map(len, pictures)))

@@ -85,7 +85,7 @@ def explore_live(
     def draw() -> str:
         values = {name: slider.value for name, slider in sliders.items()}
         said = ", ".join(f"{controls[name][0]} = {value}" for name, value in values.items())
-        return picture_html(render(**values), f"{alt}; {said}", width, levels)
+        return picture_html(render(**values), f"{alt}; {said}", width=width, levels=levels)
 
     if in_page():
         note = f'<p class="gahb-note"><em>{NEEDS_KERNEL}</em></p>'

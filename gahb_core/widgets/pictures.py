@@ -85,7 +85,7 @@ def _least_width(figure: Figure, width: float) -> int:
 
 
 def picture_html(
-    image: Any, alt: str, width: int | None = None, levels: int = 64, scale: float = 1
+    image: Any, alt: str, *, width: int | None = None, levels: int = 64, scale: float = 1
 ) -> str:
     """Return an `<img>` element with its picture inside, its `alt` text, and its width on the page.
 
@@ -123,6 +123,7 @@ def show_figure(
     figure: Any,
     alt: str,
     width: int | None = None,
+    *,
     levels: int = 64,
     caption: str | None = None,
 ) -> HTML:
@@ -136,5 +137,5 @@ def show_figure(
         caption: a sentence below, which may hold $formulas$; in the book, the paragraph that
             begins with "Figure." and follows becomes part of it.
     """
-    picture = picture_html(figure, alt, width, levels, scale=2)
+    picture = picture_html(figure, alt, width=width, levels=levels, scale=2)
     return HTML(figure_html(f'<div class="gahb-frames">{picture}</div>', caption))
