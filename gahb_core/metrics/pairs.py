@@ -145,8 +145,7 @@ def nearest(
     moves, room = (2 * max_shift + 1) ** 2, 4 * block
     if len(queries) * moves > room and len(queries) > 1:  # products (room, block) are kept at most
         parts = queries.split(max(1, room // moves))
-        options = {"block": block, "max_shift": max_shift}
-        found = [nearest(part, references, measure, **options) for part in parts]
+        found = [nearest(p, references, measure, block=block, max_shift=max_shift) for p in parts]
         return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
     unit = _unit(queries, measure == "correlation")
     if max_shift:
