@@ -4,7 +4,7 @@
 
 GAHB.figures.cascade = function (box, data, { say, network }) {
   const { button, call, panel, group, tools, slider, choice } = GAHB, SMALL = data.size, LEVELS = data.details.length, examples = GAHB.images(data.examples, SMALL ** 2);
-  let sketch = Float32Array.from(examples[0]), ink = 1, brush = 2, seed = 0, cursor = [SMALL / 2, SMALL / 2], job = null, running = false;
+  let sketch = Float32Array.from(examples[0]), ink = 1, brush = 2, seed = 0, job = null, running = false;
 
   const drawn = panel("your sketch", "a sketch of 16 by 16 pixels to draw on; arrow keys move the brush, space draws", { tabIndex: 0, role: "application" });
   const results = data.details.map((_, k) => panel(`${SMALL << (k + 1)}×${SMALL << (k + 1)}`, `the image after ${k + 1} of ${LEVELS} levels of details`));
@@ -28,23 +28,14 @@ GAHB.figures.cascade = function (box, data, { say, network }) {
     show();
     again();
   }
-  function dab([column, row]) {
-    sketch.forEach((_, i) => {
-      if (Math.hypot(Math.floor(i / SMALL) + 0.5 - row, (i % SMALL) + 0.5 - column) <= brush / 2 + 0.2) sketch[i] = ink;
-    });
-    show();
-  }
-  GAHB.drag(drawn.canvas, (event) => dab(GAHB.placeOn(drawn.canvas, event, SMALL)));
-  drawn.canvas.addEventListener("pointerup", again);
-  drawn.canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (!move && event.key !== " ") return;
-    event.preventDefault();
-    if (move) cursor = cursor.map((v, i) => Math.min(SMALL - 1, Math.max(0, v + move[i])));
-    if (!move || event.shiftKey) {
-      dab(cursor.map((v) => v + 0.5));
-      again();
-    } else show();
+  const cursor = GAHB.brush(drawn.canvas, SMALL, {
+    width: () => brush,
+    dab(pixels) {
+      pixels.forEach((i) => (sketch[i] = ink));
+      show();
+    },
+    moved: show,
+    lifted: again,
   });
 
   const draw = GAHB.latest(say, async () => {

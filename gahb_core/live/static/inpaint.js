@@ -5,7 +5,7 @@
 GAHB.figures.inpaint = function (box, data, { say, network }) {
   const { element, button, call, panel, group, tools } = GAHB, W = data.size, N = W * W, item = data.networks[0], COUNT = 4;
   const examples = GAHB.images(data.examples, N), mask = new Float32Array(N).fill(1); // 1 is known
-  let x = examples[0], brush = data.brush, pen = 0, seed = 0, cursor = [W / 2, W / 2], jobs = null;
+  let x = examples[0], brush = data.brush, pen = 0, seed = 0, jobs = null;
 
   const middle = (r, c) => Math.max(Math.abs(r - W / 2 + 0.5), Math.abs(c - W / 2 + 0.5)) < 6;
   hide(middle);
@@ -31,7 +31,7 @@ GAHB.figures.inpaint = function (box, data, { say, network }) {
     mask.forEach((known, i) => known || ink.fillRect(i % W, Math.floor(i / W), 1, 1));
     if (!canvas.matches(":focus-visible")) return;
     ink.strokeStyle = "#56b4e9";
-    ink.strokeRect(cursor[0] - brush / 2, cursor[1] - brush / 2, brush, brush);
+    ink.strokeRect(cursor[0] + 0.5 - brush / 2, cursor[1] + 0.5 - brush / 2, brush, brush);
   }
 
   function hide(unknown) {
@@ -42,20 +42,13 @@ GAHB.figures.inpaint = function (box, data, { say, network }) {
     show();
   }
 
-  function dab([column, row]) {
-    mask.forEach((_, i) => {
-      if (Math.hypot(Math.floor(i / W) + 0.5 - row, (i % W) + 0.5 - column) <= brush / 2 + 0.2) mask[i] = pen;
-    });
-    show();
-  }
-  GAHB.drag(drawn.canvas, (event) => dab(GAHB.placeOn(drawn.canvas, event, W)));
-  drawn.canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (!move && event.key !== " ") return;
-    event.preventDefault();
-    if (move) cursor = cursor.map((v, i) => Math.min(W, Math.max(0, v + move[i])));
-    if (!move || event.shiftKey) dab(cursor);
-    else show();
+  const cursor = GAHB.brush(drawn.canvas, W, {
+    width: () => brush,
+    dab(pixels) {
+      pixels.forEach((i) => (mask[i] = pen));
+      show();
+    },
+    moved: show,
   });
 
   async function complete() {

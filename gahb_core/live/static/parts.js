@@ -58,6 +58,9 @@
     return { box, draw, place };
   };
 
+  /** Steps [column, row] of the arrow keys. */
+  GAHB.ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
   /** Tell `onPoint` the pixel of a canvas, W across, that a pointer or the arrow keys are at, `onLeave` when it ends. */
   GAHB.pointAt = function (canvas, W, onPoint, onLeave) {
     const clip = (v) => Math.min(W - 1, Math.max(0, Math.floor(v)));
@@ -68,7 +71,7 @@
       onPoint(at);
     });
     canvas.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      const move = GAHB.ARROWS[event.key];
       if (!move) return;
       event.preventDefault();
       at = [clip(at[0] + move[0]), clip(at[1] + move[1])];
@@ -95,6 +98,29 @@
   GAHB.placeOn = function (canvas, event, W) {
     const area = canvas.getBoundingClientRect();
     return [((event.clientX - area.left) / area.width) * W, ((event.clientY - area.top) / area.height) * W];
+  };
+
+  /**
+   * Let a pointer, or the arrow keys and space, draw on a canvas of an image, W pixels across: `dab(pixels)` gets the
+   * numbers of those under a brush of `width()`, `lifted()` says that a stroke has ended, `moved()` that nothing but
+   * the keys' cursor moved. Return that cursor, [column, row].
+   */
+  GAHB.brush = function (canvas, W, { width, dab, moved, lifted = () => {} }) {
+    const cursor = [W >> 1, W >> 1], pixels = Array.from({ length: W * W }, (_, i) => i);
+    const dabAt = ([column, row]) => dab(pixels.filter(
+      (i) => Math.hypot(Math.floor(i / W) + 0.5 - row, (i % W) + 0.5 - column) <= width() / 2 + 0.2));
+    GAHB.drag(canvas, (event) => dabAt(GAHB.placeOn(canvas, event, W)));
+    canvas.addEventListener("pointerup", lifted);
+    canvas.addEventListener("keydown", (event) => {
+      const move = GAHB.ARROWS[event.key];
+      if (!move && event.key !== " ") return;
+      event.preventDefault();
+      if (move) move.forEach((v, i) => (cursor[i] = Math.min(W - 1, Math.max(0, cursor[i] + v))));
+      if (move && !event.shiftKey) return moved();
+      dabAt(cursor.map((v) => v + 0.5));
+      lifted();
+    });
+    return cursor;
   };
 
   /** Return a slider over a list of numbers, calling `onInput` with the one chosen. */
