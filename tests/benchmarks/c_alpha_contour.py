@@ -2,9 +2,9 @@
 
     python tests/benchmarks/c_alpha_contour.py
 
-CURVES: PSNR-out of the first 16 test images of chapter 6, at each of PSNR_IN, with its noise. SIDES:
-slopes by its expected errors where contour and regions differ in α. What is in the file is not
-measured again. Chapter 6 shows both, and computes an image of each α and one slope anew.
+Curves: PSNR-out of the first 16 test images of chapter 6, at each of PSNR_IN, with its noise.
+Slopes, by its expected errors: for both recipes, and where contour and regions differ in α. What is
+in the file is not measured again. Chapter 6 shows both, and computes some of each anew.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from gahb_core.images import make_c_alpha_parts
 from gahb_core.noise import sigma_from_psnr
 
 OUT = FOLDER / "c_alpha_contour.json"
-SIDES_OUT = FOLDER / "c_alpha_sides.json"
+SLOPES_OUT = FOLDER / "c_alpha_slopes.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
 FITTED = (5, 10, 15, 20, 25, 30)
 SIZE, NUM, NUM_MOMENTS = 32, 16, 1024
@@ -35,15 +35,14 @@ def measure_curves(alpha: int) -> list[list[float]]:
     return found
 
 
-def measure_slope(sides: tuple[int, int]) -> float:
-    """Return the slope over FITTED of the expected PSNR-out, for α of the contour and of regions."""
-    alpha, background = sides
-    options = {"background_alpha": background}
+def measure_slope(variant: tuple[int, int, dict]) -> float:
+    """Return the slope over FITTED of the expected PSNR-out, for an α, how many images, options."""
+    alpha, num, options = variant
     regions = denoisers.fit_regions(make_c_alpha_parts(NUM_MOMENTS // 2, alpha, SIZE, **options))
-    made = make_c_alpha_parts(3, alpha, SIZE, seed=2, **options)
+    made = make_c_alpha_parts(num, alpha, SIZE, seed=2, **options)
     s2 = torch.from_numpy(10 ** (-np.array(FITTED) / 10))[:, None]
     found = []
-    for i in range(3):
+    for i in range(num):
         covariance = denoisers.contour_covariance(made, i, regions)
         variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
         error = (s2 * variances / (variances + s2)).sum(1) / SIZE**2
@@ -54,10 +53,12 @@ def measure_slope(sides: tuple[int, int]) -> float:
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    curves = {str(alpha): alpha for alpha in (1, 2, 3, 4, 5)}
+    alphas, sides = (1, 2, 3, 4, 5), (1, 2, 4)
+    curves = {str(alpha): alpha for alpha in alphas}
     measure_missing(OUT, "curves", curves, measure_curves, psnr_in=PSNR_IN)
-    sides = {f"{a},{b}": (a, b) for a in (1, 2, 4) for b in (1, 2, 4)}
-    measure_missing(SIDES_OUT, "slopes", sides, measure_slope, psnr_in=FITTED, images=3)
+    recipes = {f"{a},{s}": (a, 4, {"spectrum": s}) for a in alphas for s in ("paper", "holder")}
+    mixed = {f"{a},{b}": (a, 3, {"background_alpha": b}) for a in sides for b in sides}
+    measure_missing(SLOPES_OUT, "slopes", recipes | mixed, measure_slope, psnr_in=FITTED)
 
 
 if __name__ == "__main__":
