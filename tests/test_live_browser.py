@@ -65,10 +65,10 @@ def camera():
 # the figures of chapters: how each is made, a button that uses it, and what its last line says then
 CHAPTERS = {
     "basis": (lambda: live.explore_basis({SIX: "faces"}), "bag", "the least exact of 24"),
-    "climb": (live.explore_climb, "climb", "the law takes 127"),
+    "climb": (live.explore_climb, "ascend", "the law takes 127"),
     "pair": (lambda: live.explore_pairs(nums=(10,)), "new noise", "these two correlate"),
     "line": (live.explore_line, None, "f*(y) = "),
-    "plane": (live.explore_plane, "climb again", "on the left at one of the eight"),
+    "plane": (live.explore_plane, "ascend again", "on the left at one of the eight"),
     "peaks": (live.explore_peaks, None, "f*(y) = "),
     "photo": (lambda: live.explore_photo({SIX: "faces"}, camera()), "other noise", "of 24"),
     "shrink": (live.explore_shrink, "Fourier", "of 1024 kept"),
@@ -513,10 +513,10 @@ def test_the_front_page_works_with_the_mouse(browser, site, theme):
         page.locator(".gahb-live-panel canvas").nth(2).hover()
         page.get_by_text("filter of this pixel").wait_for()
         assert pixels_of(page, 3) != rest
-        page.get_by_role("button", name="climb from noise").click()
+        page.get_by_role("button", name="ascend from noise").click()
         page.get_by_text("σ̂ =").wait_for()
         page.get_by_role("button", name="stop").click()
-        page.get_by_role("button", name="climb from noise").wait_for()
+        page.get_by_role("button", name="ascend from noise").wait_for()
         assert complaints == []
 
 
@@ -532,7 +532,7 @@ def test_the_front_page_works_by_keyboard_alone(browser, site):
                     " ?? document.activeElement.textContent"
                 )  # fmt: skip
             )
-        for name in ("noise σ", "climb from noise", "a boot", "your photograph", "wipe", "faces"):
+        for name in ("noise σ", "ascend from noise", "a boot", "your photograph", "wipe", "faces"):
             assert name in reached
         page.locator(".gahb-live-draw").focus()
         before = pixels_of(page, 0)
@@ -935,7 +935,7 @@ def test_the_window_of_a_photograph_moves(browser, site):
 
 def test_the_memorizer_of_the_page_draws_a_training_image(browser, site):
     with open_page(browser, site.as_uri() + "/", "book/3.html", "light") as (page, complaints):
-        page.get_by_role("button", name="climb").click()
+        page.get_by_role("button", name="ascend").click()
         status = page.locator(".gahb-live-status").filter(has_text="with the memorizer's")
         status.wait_for(timeout=60_000)
         found = re.search(r"(\S+) with the network's image, (\S+) with", status.text_content())

@@ -118,7 +118,7 @@ def explore_pairs(
     data = {"size": 32, "dataset": dataset, "nums": list(nums), "kept": kept}
     alt = f"Two images drawn from the same noise by networks that saw disjoint {nums[-1]} images."
     caption = (
-        "“New noise” lets both networks climb from it. With few training images each gives back "
+        "“New noise” lets both networks ascend from it. With few training images each gives back "
         "one of its own; with many, both draw mostly the same. The histogram keeps count."
     )
     picture = picture_of_tiles([*drawn, blank, blank])

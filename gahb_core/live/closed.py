@@ -103,7 +103,7 @@ def _draw_way(points: torch.Tensor, start: list[float], ax: Axes) -> None:
 
 
 def explore_plane(start: tuple[float, float] = (0.4, -1.4)) -> Any:
-    """Return the figure of the plane: a point climbs to one of eight points, or to their ring."""
+    """Return the figure of the plane: a point ascends to one of eight points, or to their ring."""
     use_style()
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.3))
     for num, name, ax in zip((8, 512), ("eight points", "the ring"), axes, strict=True):
@@ -116,11 +116,11 @@ def explore_plane(start: tuple[float, float] = (0.4, -1.4)) -> Any:
         "ends": [0.02, 0.05, 0.1, 0.2],
     }  # fmt: skip
     caption = (
-        "Drop a point. From it two ascents climb with the same noise: left by the exact denoiser "
+        "Drop a point. From it two ascents start with the same noise: left by the exact denoiser "
         "of eight points, which ends at one of them; right by that of the ring they lie on, which "
         "ends anywhere on it: memorizing, and a continuous model, in two dimensions."
     )
-    alt = "A point climbs by a noisy way to one of eight points; beside it, another to a ring."
+    alt = "A point ascends by a noisy way to one of eight points; beside it, another to a ring."
     return explore_network(
         "plane", [], fig, alt=alt, caption=caption, data=data, note="In closed form, as you look."
     )

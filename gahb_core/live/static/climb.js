@@ -23,7 +23,7 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
     way.ramp = i === 0;
     showLaw();
   });
-  const go = button("climb", () => (jobs.length ? jobs.forEach((job) => job.stop()) : climb()), { className: "gahb-live-main" });
+  const go = button("ascend", () => (jobs.length ? jobs.forEach((job) => job.stop()) : climb()), { className: "gahb-live-main" });
   const status = GAHB.stage(box, panels, [
     GAHB.tools(
       choose("h", "step h", data.hs, 3), choose("beta", "β", data.betas, 2), choose("sigmaEnd", "σ_end", data.ends, 3),
@@ -82,6 +82,6 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
       say(`The figure keeps its picture: ${error.message}.`);
     }
     jobs = [];
-    go.textContent = "climb";
+    go.textContent = "ascend";
   }
 };

@@ -38,7 +38,7 @@ GAHB.figures.front = function (box, data, { say, network }) {
     },
   });
   const pens = [button("draw", () => choosePen(1)), button("wipe", () => choosePen(0))];
-  const climbButton = button("climb from noise", () => (climb ? climb.stop() : climbFromNoise()), { className: "gahb-live-main" });
+  const climbButton = button("ascend from noise", () => (climb ? climb.stop() : climbFromNoise()), { className: "gahb-live-main" });
   const file = element("input", { type: "file", accept: "image/*", className: "gahb-live-hidden", tabIndex: -1, "aria-label": "a photograph of your own" });
   const photo = button("your photograph", () => file.click(), { title: "from a file or the camera; it does not leave this machine" });
   const nets = data.networks.map((n) => button(n.label, () => chooseNetwork(n)));
@@ -189,7 +189,7 @@ GAHB.figures.front = function (box, data, { say, network }) {
       failed(error);
     }
     climb = null;
-    climbButton.textContent = "climb from noise";
+    climbButton.textContent = "ascend from noise";
     drawing.box.classList.remove("gahb-live-waiting");
     refresh();
   }

@@ -1,4 +1,4 @@
-// Chapter 3: two networks, A and B, trained on disjoint halves, climb from the same noise: at which N do they draw
+// Chapter 3: two networks, A and B, trained on disjoint halves, ascend from the same noise: at which N do they draw
 // the same image? With the running histogram of correlations, and, for N ≤ 100, the closest training image.
 "use strict";
 

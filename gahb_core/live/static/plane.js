@@ -10,7 +10,7 @@ GAHB.figures.plane = function (box, data, { say }) {
   let start = data.start, seed = 1, turn = 0;
 
   const charts = ["eight points", "the ring"].map((name) => GAHB.chart({
-    text: `the plane, with ${name}, and the way of a point that climbs; click or touch to drop one`, x: [-2, 2], y: [-2, 2], xLabel: name, yLabel: "", ticks: [-2, 0, 2], H: 360,
+    text: `the plane, with ${name}, and the way of a point that ascends; click or touch to drop one`, x: [-2, 2], y: [-2, 2], xLabel: name, yLabel: "", ticks: [-2, 0, 2], H: 360,
   }));
   const choose = (key, label, values, digits) => slider({
     label, min: 0, max: values.length - 1, step: 1, value: values.indexOf(way[key]), show: (i) => values[i].toFixed(digits), onInput: (i) => { way[key] = values[i]; climb(); },
@@ -21,7 +21,7 @@ GAHB.figures.plane = function (box, data, { say }) {
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-pair" }, ...charts.map((c) => c.box)),
     element("div", { className: "gahb-live-tools" }, choose("beta", "β", data.betas, 2), choose("h", "step h", data.hs, 2), choose("sigmaEnd", "σ_end", data.ends, 2), ...places,
-      group("noise", button("climb again", () => { seed++; climb(); }, { className: "gahb-live-main" }))),
+      group("noise", button("ascend again", () => { seed++; climb(); }, { className: "gahb-live-main" }))),
     status,
   );
   picture.before(stage);

@@ -1,0 +1,179 @@
+"""The prose of the book: predictions first, short sentences, terms said at first use."""
+
+import ast
+import json
+import re
+
+import pytest
+from conftest import ROOT
+
+from gahb_core.pages import load_pages
+from gahb_core.pages.contents import chapter_number
+
+BOOK = ROOT / "book"
+TEXTS = sorted([*BOOK.glob("*.ipynb"), *BOOK.glob("*.md")])
+MOST_WORDS = 30
+FIRSTS = {}  # number of a chapter → its first notebook, which is not a variant
+for _page in load_pages(ROOT):
+    FIRSTS.setdefault(chapter_number(_page.name), _page.notebook)
+CHAPTERS = [BOOK / path.name for number, path in FIRSTS.items() if number is not None]
+# what stands in the text → its name in the glossary; these are linked where they first stand
+TERMS = {
+    "UNets?": "UNet",
+    "BF-CNNs?": "BF-CNN",
+    "Fréchet distances?": "Fréchet distance",
+    "Lanczos": "Lanczos",
+    "memorizers?": "memorizer",
+    "bias-free norms?": "bias-free norm",
+    "[Bb]ias-free networks?": "bias-free network",
+    "correlations?": "correlation",
+    "cosine similarit(?:y|ies)": "cosine similarity",
+    "ascents?": "ascent",
+    "receptive fields?": "receptive field",
+    "oracles?": "oracle",
+    "PSNR": "PSNR",
+    "SURE": "SURE",
+    "MMSE": "MMSE",
+    "model variance": "model variance",
+    "principal angles?": "principal angles",
+    "tangent planes?": "tangent plane",
+    "geometry-adaptive harmonic bas[ie]s": "geometry-adaptive harmonic basis",
+}
+OTHER_SENSE = {("07_shuffled.ipynb", "correlation")}  # of two pixels, not of two images
+# maths, code, roles, links, headings, marks of blocks, tables, and the question of a chapter
+NO_PROSE = re.compile(
+    r"```\{(?:code|math)[^\n]*\n.*?```|(?<!`)```\n.*?```|\$\$.*?\$\$|\$[^$]+?\$|\{[a-z:]+\}`[^`]*`"
+    r"|`[^`\n]+`|\[[^\]]*\]\([^)]*\)|^#[^\n]*$|^:[^\n]*$|^\([^\n]*\)=$|^```[^\n]*$|^\|[^\n]*$"
+    r"|\*\*[^*]+\?\*\*",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def name_of(path):
+    return path.name
+
+
+def markdown_of(path):
+    """Return the texts of a notebook's markdown cells, or a text whole."""
+    if path.suffix == ".md":
+        return [path.read_text()]
+    cells = json.loads(path.read_text())["cells"]
+    return ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+
+
+def strings_of(path):
+    """Return the strings in the code of a notebook; what an f-string fills in stands as Ⓜ."""
+    found = []
+    for cell in json.loads(path.read_text())["cells"] if path.suffix == ".ipynb" else []:
+        if cell["cell_type"] != "code":
+            continue
+        inner = set()
+        for node in ast.walk(ast.parse("".join(cell["source"]))):
+            if isinstance(node, ast.JoinedStr):
+                inner |= {id(part) for value in node.values for part in ast.walk(value)}
+                parts = [v.value if isinstance(v, ast.Constant) else "Ⓜ" for v in node.values]
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found += [] if id(node) in inner else [node.value]
+    return found
+
+
+def plain(text):
+    """Return the text with maths, code and citations as Ⓜ, and of roles and links their words."""
+    text = re.sub(
+        r"^(`{3,})(?:\{(?:code|math)[^\n]*)?\n.*?^\1\s*$", "\n\n", text, flags=re.S | re.M
+    )
+    text = re.sub(r"\$\$.*?\$\$|\$[^$]+\$|\{(?:cite[^}]*|eq)\}`[^`]*`", " Ⓜ ", text, flags=re.S)
+    text = re.sub(r"\{(?:ref|doc|term|numref)\}`([^`<]*)(?:<[^`>]*>)?`", r"\1", text)
+    text = re.sub(r"`[^`\n]+`|https?://\S+", " Ⓜ ", text)
+    return re.sub(r"\*+", "", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text))
+
+
+def sentences_of(text):
+    """Return the sentences of a text: of each paragraph and of each entry of a list."""
+    blocks, open_block = [], False
+    for line in (line.strip() for line in plain(text).split("\n")):
+        bare = re.sub(r"^(?:[-+]|\d+\.)\s+", "", line)
+        if not line or line.startswith(("`", "~", "|", ":", "#", "---", "<")):
+            open_block = False
+        elif open_block and bare == line:
+            blocks[-1] += " " + line
+        else:
+            blocks.append(bare)
+            open_block = True
+    ends = r"(?<=[.?!])[\")\]]*\s+(?=[\"(\[A-ZÀ-Ý0-9Ⓜ]|$)"
+    return [s for block in blocks for s in re.split(ends, block) if s]
+
+
+def num_words(sentence):
+    """Return how many words a sentence has, numbers counted and maths not."""
+    return len(re.findall(r"[A-Za-zÀ-ÿ0-9][\w'’,.×%–-]*", sentence))
+
+
+def unlinked(texts, pattern, term):
+    """Return what stands about the first mention of a term, if no link is there or before."""
+    link = re.compile(rf"\{{term\}}`(?:{re.escape(term)}|[^`<]*<{re.escape(term)}>)`")
+    for text in texts:
+        dead = [m.span() for m in NO_PROSE.finditer(text)]
+        said = [
+            m.start()
+            for m in re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", text)
+            if not any(a <= m.start() < b for a, b in dead)
+        ]
+        linked = link.search(text)
+        if linked and (not said or linked.start() < said[0]):
+            return ""
+        if said:
+            return text[max(0, said[0] - 30) : said[0] + 30]
+    return ""
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+def test_a_chapter_asks_before_it_shows(path):
+    """The question is put before a figure that answers it, and its answer is folded away."""
+    cells = json.loads(path.read_text())["cells"]
+    texts = ["".join(c["source"]) if c["cell_type"] == "markdown" else "" for c in cells]
+    asked = re.compile(
+        r"```\{admonition\} A prediction, before you look\n:class: tip\n[^`]*?\?[^`]*\n?```\n+"
+        r"```\{admonition\} What comes out\n:class: dropdown\n.{40,}?\n```",
+        re.DOTALL,
+    )
+    places = [
+        i for i, text in enumerate(texts) if asked.search(re.sub(r"\{\w+\}`[^`]*`", "", text))
+    ]
+    assert places, "ask for a prediction, and hide the answer, as the template does"
+    shows = next(i for i, text in enumerate(texts) if "## What this shows" in text)
+    drawn = [i for i, c in enumerate(cells) if "fig" in "".join(c["source"]) and not texts[i]]
+    assert any(places[0] < i < shows for i in drawn)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_no_sentence_has_more_than_thirty_words(path):
+    texts = [*markdown_of(path), *strings_of(path)]
+    long = [s for text in texts for s in sentences_of(text) if num_words(s) > MOST_WORDS]
+    assert not long, "cut in two:\n" + "\n".join(f"{num_words(s)}: {s}" for s in long)
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if p.suffix == ".ipynb"], ids=name_of)
+def test_terms_are_linked_where_they_first_stand(path):
+    texts = markdown_of(path)
+    bare = {term: unlinked(texts, pattern, term) for pattern, term in TERMS.items()}
+    bare = {t: near for t, near in bare.items() if near and (path.name, t) not in OTHER_SENSE}
+    assert not bare, f"link these with {{term}} where they first stand: {bare}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_one_word_for_one_thing(path):
+    text = " ".join([*markdown_of(path), *strings_of(path)])
+    found = re.findall(r"\b(?:memoris\w*|generalis\w*|climb(?:s|ed|ing)?)\b", text, re.IGNORECASE)
+    assert not found, f"memorizer, generalize and ascent are the words: {found}"
+
+
+def test_long_sentences_and_bare_terms_would_be_found():
+    long = "One " + "word " * 29 + "more.\nA short one, $x$ and {term}`ascent`."
+    assert [num_words(s) for s in sentences_of(long)] == [31, 5]
+    assert sentences_of("Is it? $f$ says {cite:t}`a2020`. (So.)\n\n- One\n  entry.\n- Two.") == [
+        *("Is it?", "Ⓜ  says  Ⓜ .", "(So.)", "One entry.", "Two.")
+    ]
+    assert unlinked(["## UNet\n`UNet` and $UNet$", "a UNet, then {term}`UNet`"], "UNets?", "UNet")
+    assert not unlinked(["{term}`nets <UNet>` are UNets"], "UNets?", "UNet")
