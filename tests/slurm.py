@@ -1,6 +1,7 @@
 """A real SLURM on this machine: Debian's slurmctld, slurmd and munge on loopback, in a folder."""
 
 import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -96,6 +97,11 @@ def _write_conf(folder: Path) -> str:
     return host
 
 
+def _end_with_us() -> None:
+    """Ask the kernel to kill this process when its parent ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _start_daemons(folder: Path, stack: contextlib.ExitStack) -> str | None:
     """Start munged, slurmctld and slurmd; return why the node is not idle, or None where it is."""
     key = folder / "munge.key"
@@ -106,7 +112,9 @@ def _start_daemons(folder: Path, stack: contextlib.ExitStack) -> str | None:
     said = stack.enter_context((folder / "said.log").open("wb"))
 
     def start(*command: str) -> subprocess.Popen:
-        daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        daemon = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=_end_with_us
+        )
         stack.callback(daemon.wait)
         stack.callback(daemon.kill)
         return daemon

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gahb_core.cli import options
 from gahb_core.pages import (
@@ -233,9 +233,16 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever they quote."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="gahb", description=__doc__)
+    parser = _Parser(prog="gahb", description=__doc__)
     parser.add_argument("--root", type=Path, help="folder of the book (default: found from here)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
