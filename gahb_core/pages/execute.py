@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
             (page,) = select_pages(pages := load_pages(args.root), [args.page])
             page = make_variant(page, args.variant, pages)
             execute_page(page, Places(args.root, args.profile), args.timeout, args.force)
-    except (Busy, PageError, ValueError) as error:
+    except (OSError, PageError, ValueError) as error:  # OSError: Busy, too
         print(error, flush=True)
         return BUSY if isinstance(error, Busy) else 1
     except KeyboardInterrupt:
