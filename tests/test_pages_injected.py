@@ -49,11 +49,14 @@ def look(page, places, said):
 def kill_runs(project, num, rng):
     """Yield which was killed, a run, its page's process or its kernel, and what became of both."""
     page, places = load_pages(project)[0], Places(project)
-    execute_page(page, places)
+    began = time.monotonic()
+    with start(project, "run", page.name) as run:
+        run.communicate(timeout=300)
+    took = time.monotonic() - began
     for _ in range(num):
         which = rng.choice(("runner", "page", "kernel"))
         with start(project, "run", page.name, "--force") as run:
-            deadline = time.monotonic() + rng.uniform(0.0, 6.0)
+            deadline = time.monotonic() + rng.uniform(0.0, took)
             depth = ("runner", "page", "kernel").index(which)
             while time.monotonic() < deadline and run.poll() is None:
                 time.sleep(0.02)

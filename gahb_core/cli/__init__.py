@@ -174,10 +174,13 @@ def fetch(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Execute pages; skip what is done and unchanged."""
-    places = _places(args)
+    places, variants = _places(args), parse_variants(args.parameter)
+    if args.executor == "local":  # else the device is the node's
+        for device in {str(v["device"]): 0 for v in variants if "device" in v}:
+            _choose_device(device)
     outcomes = run_pages(
         places, args.pages, args.jobs, args.force, args.executor, timeout=args.timeout,
-        variants=parse_variants(args.parameter), **_job_options(args),
+        variants=variants, **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0
