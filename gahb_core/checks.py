@@ -120,7 +120,8 @@ def check_shape(shape: Any, name: str = "shape", low: int = 0) -> tuple[int, ...
 def check_series(values: Any, name: str) -> Tensor:
     """Return `values`, a list or a tensor of finite numbers, as float64 of shape (K,)."""
     try:
-        series = torch.as_tensor(values, dtype=torch.float64)
+        device = getattr(values, "device", "cpu")
+        series = torch.as_tensor(values, dtype=torch.float64, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must be numbers (K,), not {values!r}") from error
     if series.ndim != 1:

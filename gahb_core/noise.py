@@ -32,7 +32,7 @@ def make_generator(seed: int, *keys: int | str) -> torch.Generator:
         ValueError: where `seed` is no whole number.
     """
     digest = hashlib.sha256(repr((check_whole(seed, "seed"), *keys)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z") -> Tensor:
@@ -43,8 +43,11 @@ def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z
     """
     num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
-    rows = [torch.randn(size, generator=make_generator(seed, key, first + i)) for i in range(num)]
-    return torch.stack(rows) if rows else torch.empty(0, *size)
+    rows = [
+        torch.randn(size, generator=make_generator(seed, key, first + i), device="cpu")
+        for i in range(num)
+    ]
+    return torch.stack(rows) if rows else torch.empty(0, *size, device="cpu")
 
 
 def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str) -> Tensor:
@@ -55,9 +58,10 @@ def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str)
     """
     num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
-    rows = torch.empty(num, *size)
+    rows = torch.empty(num, *size, device="cpu")
     for i in range(num):
-        torch.rand(size, generator=make_generator(seed, key, first + i), out=rows[i])
+        generator = make_generator(seed, key, first + i)
+        torch.rand(size, generator=generator, out=rows[i], device="cpu")
     return rows
 
 
@@ -143,7 +147,7 @@ class SigmaLaw(NamedTuple):
         low = check_number(self.low, "law.low", below=high)
         if low < 0 or (self.kind == "log" and low == 0):
             raise ValueError(f"law needs 0 ≤ low < high (0 < low for 'log'), not {self}")
-        u = torch.rand(check_count(num, "num", 0), generator=generator)
+        u = torch.rand(check_count(num, "num", 0), generator=generator, device="cpu")
         if self.kind == "log":
             return low * (high / low) ** u
         power = check_number(self.power, "law.power", above=0)

@@ -87,14 +87,16 @@ def make_notebook(*cells, parameters=None):
     return json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A miniature project: two pages of one notebook, a prose page, and a library of one file."""
-    (tmp_path / "book").mkdir()
-    (tmp_path / "gahb_core").mkdir()
-    (tmp_path / "gahb_core" / "noise.py").write_text("one = 1\n")
-    (tmp_path / "book" / "index.md").write_text("# Contents\n\nA book.\n")
-    (tmp_path / "book" / "a.ipynb").write_text(
+def make_project(folder):
+    """Return a folder made a miniature project.
+
+    Two pages of one notebook, a prose page, and a library of one file.
+    """
+    (folder / "book").mkdir()
+    (folder / "gahb_core").mkdir()
+    (folder / "gahb_core" / "noise.py").write_text("one = 1\n")
+    (folder / "book" / "index.md").write_text("# Contents\n\nA book.\n")
+    (folder / "book" / "a.ipynb").write_text(
         make_notebook(
             "# A page",
             "from gahb_core.pages import record\n"
@@ -102,13 +104,19 @@ def project(tmp_path):
             parameters="num = 1\nprofile = 'laptop'",
         )
     )
-    (tmp_path / "book" / "pages.yml").write_text(
+    (folder / "book" / "pages.yml").write_text(
         "pages:\n"
         "  - {name: a_one, notebook: a.ipynb, records: [a.twice]}\n"
         "  - {name: a_five, notebook: a.ipynb, title: With five, parameters: {num: 5}}\n"
     )
-    (tmp_path / "_config.yml").write_text("title: Small\nexecute: {execute_notebooks: 'off'}\n")
-    (tmp_path / "_toc.yml").write_text(
+    (folder / "_config.yml").write_text("title: Small\nexecute: {execute_notebooks: 'off'}\n")
+    (folder / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n- file: book/a_one\n- file: book/a_five\n"
     )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A miniature project: see `make_project`."""
+    return make_project(tmp_path)

@@ -360,17 +360,22 @@ def flatten(result):
     return []
 
 
-def run(function, arguments):
-    """Return the tensors of a call; of one that makes a denoiser, those of its estimate too."""
+def call(function, arguments, dtype=torch.float32):
+    """Return the result of a call; of one that makes a denoiser, its estimate from that dtype."""
     result = function(**arguments)
     if function in MAKERS and not isinstance(
         result, multiscale.Conditional | multiscale.MultiScale
     ):
         size = 10 if function is denoisers.disk_denoiser else 8
         y = DISK.expand(3, -1, -1, -1) if size == 10 else Y
-        y = y.double() if isinstance(result, denoisers.Gaussian) else y
+        y = y.to(torch.float64 if isinstance(result, denoisers.Gaussian) else dtype)
         result = [result(y, 0.3)]
-    return flatten(result)
+    return list(itertools.islice(result, 40)) if hasattr(result, "__next__") else result
+
+
+def run(function, arguments):
+    """Return the tensors of a call; of one that makes a denoiser, those of its estimate."""
+    return flatten(call(function, arguments))
 
 
 def is_finite(value):

@@ -42,6 +42,7 @@ def test_a_failed_page_is_exit_code_one(project, capfd):
         (["train", "disks", "--device", "cuda:99"], "gahb: device must be one that is here, such"),
         (["train", "disks", "--device", "meta"], "gahb: device must be one that is here, such as"),
         (["train", "disks", "--device", "nonsense"], "gahb: device must be one that is here, such"),
+        (["run", "-p", "device=cpu,cuda:99"], "gahb: device must be one that is here, such as cpu"),
         (["run", "--executor", "slurm"], "gahb: executor slurm needs the command sbatch"),
     ],
 )

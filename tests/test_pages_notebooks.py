@@ -1,11 +1,12 @@
 """Notebooks read strictly, and the parameters that a page may set."""
 
 import json
+from ast import literal_eval
 
 import pytest
-from conftest import make_notebook
+from conftest import ROOT, make_notebook
 
-from gahb_core.pages import Page
+from gahb_core.pages import Page, load_pages
 from gahb_core.pages.notebooks import choose_parameters, code_of, list_parameters, read_notebook
 
 
@@ -106,3 +107,23 @@ def test_a_parameter_that_is_not_there_is_refused(tmp_path):
     page = page_with(tmp_path, ("num = 1", ["parameters"]), nun=3)
     with pytest.raises(ValueError, match=r"parameters of page p must be of \['num'\], not \['nun'"):
         choose_parameters(page, "laptop")
+
+
+PAGES = {page.notebook: page for page in load_pages(ROOT)}  # one of each notebook
+
+
+@pytest.mark.parametrize("notebook", PAGES, ids=lambda path: path.stem)
+def test_papermill_lists_every_parameter_with_its_default(notebook, caplog):
+    """As `papermill --help-notebook` does, which reads no line of a cell with two "="."""
+    from papermill import inspect_notebook  # here: it takes seconds to load
+
+    listed = {name: p["default"] for name, p in inspect_notebook(str(notebook)).items()}
+    assert "Unable to parse" not in caplog.text
+    assert list(listed) == list_parameters(PAGES[notebook])
+    cells = read_notebook(notebook)["cells"]
+    (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    defaults = {}
+    exec("".join(cell["source"]), defaults)
+    assert {name: literal_eval(text) for name, text in listed.items()} == {
+        name: defaults[name] for name in listed
+    }

@@ -4,128 +4,35 @@ Networks and pages are submitted as arrays, cancelled, requeued, preempted and k
 the bits of a local run.
 """
 
+import contextlib
+import json
 import os
-import platform
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from conftest import make_notebook
+from slurm import MISSING, PATIENCE, call, say, start_cluster, start_gahb, wait_for
 
 from gahb_core import checkpoints, cli
-from gahb_core.pages import Places, load_results, tickets
+from gahb_core.pages import Places, cluster, load_results, tickets
 from gahb_core.pages.tickets import Standing, ask_cluster, find_standings, read_tickets
 
-NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel")
-MISSING = [name for name in NEEDED if shutil.which(name) is None]
 needs_slurm = pytest.mark.skipif(
-    bool(MISSING) or os.geteuid() != 0 or "GAHB_SLURM" not in os.environ,
-    reason=f"needs GAHB_SLURM=1, root and SLURM (missing: {', '.join(MISSING) or 'none'}): "
+    bool(MISSING) or os.geteuid() != 0,
+    reason=f"needs root and SLURM (missing: {', '.join(MISSING) or 'none'}): "
     "apt-get install slurmctld slurmd slurm-client munge",
 )
 
-CONF = """ClusterName=gahb
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock,cred_expire=15
-CredType=cred/munge
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-SlurmdParameters=config_overrides
-SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=100000,batch_sched_delay=0
-KillWait=2
-ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
 
-
-def free_ports(num):
-    sockets = [socket.socket() for _ in range(num)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_for(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.2)
-    return found
-
-
-def say(*words):
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-@pytest.fixture
-def slurm(monkeypatch):
-    """A cluster of one node without GPUs; its client commands are told of it."""
-    folder = Path(tempfile.mkdtemp(prefix="gahb-slurm-", dir="/tmp"))  # a socket's name is short
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
-    key = folder / "munge.key"
-    key.write_bytes(os.urandom(1024))
-    key.chmod(0o400)
-    host = platform.node().partition(".")[0]
-    conf = folder / "slurm.conf"
-    conf.write_text(CONF.format(host=host, folder=folder, ports=free_ports(2)))
-    monkeypatch.setenv("SLURM_CONF", str(conf))
-    munge = {"socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-    options = [f"--{option}={folder}/munge.{end}" for option, end in munge.items()]
-    commands = [
-        ["munged", "--foreground", "--force", f"--key-file={key}", *options],
-        ["slurmctld", "-D", "-c"],
-        ["slurmd", "-D", "-c"],
-    ]
-    with (folder / "said.log").open("wb") as said:
-        daemons = [subprocess.Popen(commands[0], stdout=said, stderr=said)]
-        wait_for((folder / "munge.sock").exists)
-        daemons += [subprocess.Popen(c, stdout=said, stderr=said) for c in commands[1:]]
-        try:
-            idle = ["sinfo", "-h", "-o", "%T"]
-            wait_for(lambda: subprocess.run(idle, capture_output=True).stdout.strip() == b"idle")
-            yield host
-        finally:
-            subprocess.run(["scancel", "--user", "root"], capture_output=True, check=False)
-            deadline = time.monotonic() + 15
-            while time.monotonic() < deadline and say("squeue", "-h"):
-                time.sleep(0.2)
-            below = [p for d in daemons for p in psutil.Process(d.pid).children(recursive=True)]
-            for process in [*below, *reversed(daemons)]:
-                process.kill()
-            for daemon in daemons:
-                daemon.wait()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def gahb(project, *words):
-    command = [sys.executable, "-m", "gahb_core.cli", "--root", str(project), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture(scope="module")
+def slurm():
+    """A cluster of one node without GPUs: the name of the node."""
+    with start_cluster() as (node, why):
+        if node is None:
+            pytest.skip(f"SLURM's daemons do not start here: {why}")
+        yield node
 
 
 def states(folder):
@@ -137,7 +44,7 @@ def job_of(folder, name):
     return next(t.job_id for t in reversed(read_tickets(folder)) if t.name == name)
 
 
-NAMES = [f"c_alpha/alpha={a}" for a in (1, 2, 3)]
+NAMES = [f"c_alpha/alpha={a}" for a in (1, 2)]
 
 
 @needs_slurm
@@ -153,33 +60,33 @@ def test_networks_end_with_the_bits_of_a_local_run(slurm, project, monkeypatch, 
         assert error.count("\n") == 1
         assert ("--gpus 0 asks for none" in error) == ("1" in wrong)
 
-    words += ["--gpus", "0", "--minutes", "5"]
+    words += ["--gpus", "0", "--minutes", "60"]
     monkeypatch.setenv("GAHB_CHECKPOINTS", str(project / "there"))
     folder = project / "_build" / "smoke" / "jobs" / "recipes"
     say("scontrol", "update", f"nodename={slurm}", "state=drain", "reason=test")
-    with gahb(project, *words) as first:  # stopped while all wait, and taken up again
-        wait_for(lambda: len(read_tickets(folder)) == 3)
+    with start_gahb(project, *words) as first:  # stopped while all wait, and taken up again
+        wait_for(lambda: len(read_tickets(folder)) == 2, "the submission")
         first.send_signal(signal.SIGINT)
-        said = first.communicate(timeout=60)[0]
+        said = first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 130
     assert "stopped waiting; the jobs go on. `gahb status` shows them" in said
     jobs = [t.job_id for t in read_tickets(folder)]
     assert cli.main(["--root", str(project), "status", "--profile", "smoke"]) == 0
     status = capsys.readouterr().out
-    assert status.endswith("jobs: 3 pending, 0 running, 0 done, 0 failed\n")
+    assert status.endswith("jobs: 2 pending, 0 running, 0 done, 0 failed\n")
     assert all(job in status for job in jobs)
 
     say("scancel", job_of(folder, NAMES[0]))
     say("scontrol", "update", f"nodename={slurm}", "state=resume")
-    with gahb(project, *words) as second:
-        wait_for(lambda: states(folder)[NAMES[1]] == "running")
-        say("scontrol", "requeue", job_of(folder, NAMES[1]))
-        said = second.communicate(timeout=500)[0]
+    with start_gahb(project, *words) as second:
+        wait_for(lambda: states(folder)[NAMES[1]] in ("running", "done"), "the job")
+        wait_for(lambda: call("scontrol", "requeue", job_of(folder, NAMES[1])) == 0, "the requeue")
+        said = second.communicate(timeout=PATIENCE)[0]
     assert second.returncode == 0
     for name in NAMES:
         assert f"{name}: trained" in said
     now = {t.name: t.job_id for t in read_tickets(folder)}
-    assert [now[name] for name in NAMES[1:]] == jobs[1:]  # what waited was not submitted twice
+    assert now[NAMES[1]] == jobs[1]  # what waited was not submitted twice
     assert now[NAMES[0]] != jobs[0]  # and what was cancelled was, alone
 
     monkeypatch.setenv("GAHB_CHECKPOINTS", str(project / "here"))
@@ -195,11 +102,16 @@ while not pathlib.Path(f'{name}.go').exists():
     time.sleep(0.1)"""
 
 
-def submitted():
-    """Return the processes of submitit in which jobs run, not what they started."""
-    found = psutil.process_iter(["cmdline"])
-    words = ["-m", "submitit.core._submit"]
-    return [p for p in found if (p.info["cmdline"] or [])[2:4] == words]
+def process_of(job):
+    """Return submitit's process in which a task of this cluster runs, not what it started."""
+    conf, task = os.environ["SLURM_CONF"], job.partition("_")[2]
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or [])[2:4] == ["-m", "submitit.core._submit"]:  # not srun
+            with contextlib.suppress(psutil.Error):
+                told = process.environ()
+                if (told.get("SLURM_CONF"), told.get("SLURM_ARRAY_TASK_ID")) == (conf, task):
+                    return process
+    return None
 
 
 @needs_slurm
@@ -212,21 +124,19 @@ def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project):
             file.write(f"  - {{name: {name}, notebook: {name}.ipynb}}\n")
     words = ["run", "kept", "killed", "bad", "a_five", "--executor", "slurm", "--gpus", "0"]
     folder = project / "_build" / "jobs" / "pages"
-    with gahb(project, *words, "--minutes", "5") as run:
+    with start_gahb(project, *words, "--minutes", "60") as run:
         for name in ("kept", "killed"):
-            wait_for((book / f"{name}.started").exists)
+            wait_for((book / f"{name}.started").exists, name)
         (book / "kept.started").unlink()
         say("scancel", "--signal=USR2", job_of(folder, "kept"))
-        task = job_of(folder, "killed").partition("_")[2]
-        (process,) = [p for p in submitted() if p.environ().get("SLURM_ARRAY_TASK_ID") == task]
-        process.kill()
-        wait_for((book / "kept.started").exists)  # in the requeued job
+        process_of(job_of(folder, "killed")).kill()
+        wait_for((book / "kept.started").exists, "kept, again")  # in the requeued job
         (book / "kept.go").touch()
-        said = run.communicate(timeout=500)[0]
+        said = run.communicate(timeout=PATIENCE)[0]
     assert run.returncode == 1
     assert "pages: 2 ok, 0 unchanged, 0 not run, 2 failed" in said
     assert "bad failed: cell 3: ZeroDivisionError: division by zero; see " in said
-    assert "killed failed: it was ended from outside, without a result" in said
+    assert "killed failed: it was ended from outside, without a result" in said, said
     assert load_results("a_five", root=project)["a.twice"].value == 10
     assert Places(project).executed("kept").is_file()
 
@@ -249,6 +159,23 @@ def test_the_cluster_is_asked(tmp_path, monkeypatch, squeue, wanted):
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert ask_cluster(["7_0", "7_1"]) == wanted
+
+
+def test_stopped_as_soon_as_it_is_submitted_it_says_that_the_jobs_go_on(tmp_path, monkeypatch):
+    def interrupted(function, arguments, folder, **options):
+        folder.mkdir()
+        for name, when in (("old", 1.0), ("new", time.time())):
+            ticket = tickets.Ticket(name, f"7_{name}", str(tmp_path), when)
+            (folder / f"{name}.job.json").write_text(json.dumps(ticket._asdict()))
+        raise KeyboardInterrupt
+
+    said = []
+    monkeypatch.setattr(cluster, "submit_once", interrupted)
+    jobs, folder = {"old": (), "new": ()}, tmp_path / "jobs"
+    with pytest.raises(KeyboardInterrupt):
+        list(cluster.run_on_cluster(print, jobs, folder, "slurm", said.append))
+    assert [line.partition(";")[0] for line in said] == ["stopped waiting"]
+    assert "`scancel 7` ends them" in said[0]
 
 
 def test_a_cluster_that_does_not_answer_ends_no_job(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def atoms(basis: Basis, index: Sequence[int] | Tensor) -> Tensor:
     """
     num = len(basis.frequency)
     try:
-        index = torch.as_tensor(index)
+        index = torch.as_tensor(index, device=getattr(index, "device", "cpu"))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"index must be whole numbers in 0 … {num - 1}, not {index!r}") from error
     if index.numel() == 0:
@@ -96,7 +96,8 @@ def make_matrix_basis(name: str, matrix: Tensor, size: tuple[int, int], frequenc
     check_finite(matrix, "matrix")
     if matrix.shape != (num, num):
         raise ValueError(f"matrix must be of shape {(num, num)}, not {tuple(matrix.shape)}")
-    gap = (matrix @ matrix.mT - torch.eye(num).to(matrix)).abs().max().item()
+    eye = torch.eye(num, dtype=matrix.dtype, device=matrix.device)
+    gap = (matrix @ matrix.mT - eye).abs().max().item()
     if gap > 1e-4:
         raise ValueError(f"matrix must be orthogonal, but M Mᵀ − I reaches {gap:.2g}")
     return make_basis(

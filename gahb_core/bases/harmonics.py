@@ -19,8 +19,9 @@ def graph_laplacian(labels: Tensor) -> Tensor:
         raise ValueError(f"labels must be whole numbers or booleans, not {labels.dtype}")
     if labels.ndim != 2 or not labels.numel():
         raise ValueError(f"labels must be of shape (H, W), not {tuple(labels.shape)}")
-    index = torch.arange(labels.numel()).reshape(labels.shape)
-    adjacency = torch.zeros(labels.numel(), labels.numel(), dtype=torch.float64)
+    num, device = labels.numel(), labels.device
+    index = torch.arange(num, device=device).reshape(labels.shape)
+    adjacency = torch.zeros(num, num, dtype=torch.float64, device=device)
     for axis, size in enumerate(labels.shape):
         near, far = (torch.narrow(labels, axis, start, size - 1) for start in (0, 1))
         a, b = (torch.narrow(index, axis, start, size - 1) for start in (0, 1))
@@ -47,7 +48,7 @@ def make_shape_harmonics(labels: Tensor) -> Basis:
     for label in flat.unique():
         inside = (flat == label).nonzero().flatten()
         lam, vectors = torch.linalg.eigh(laplacian[inside][:, inside])
-        block = torch.zeros(len(inside), len(flat), dtype=torch.float64)
+        block = vectors.new_zeros(len(inside), len(flat))
         block[:, inside] = vectors.mT
         rows.append(block)
         values.append(lam.clamp(min=0).sqrt())

@@ -49,12 +49,13 @@ class SpectrumFit(NamedTuple):
 
 def _ring_power(basis: Basis, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ring centres (K,) and each image's mean power in them (B, K); rings one cycle wide."""
-    ring = basis.frequency.round().long()
-    inside = (ring >= 1) & (ring <= round(float(basis.frequency.max()) / math.sqrt(2)))
-    ring, centre = ring[inside] - 1, basis.frequency[inside]
+    frequency = basis.frequency.to(x.device)
+    ring = frequency.round().long()
+    inside = (ring >= 1) & (ring <= round(float(frequency.max()) / math.sqrt(2)))
+    ring, centre = ring[inside] - 1, frequency[inside]
     count = torch.bincount(ring).to(x)
     power = basis.analyze(x).square()[:, inside]
-    total = torch.zeros(len(x), len(count), dtype=x.dtype).index_add(1, ring, power)
+    total = power.new_zeros(len(x), len(count)).index_add(1, ring, power)
     return torch.bincount(ring, centre) / count, total / count
 
 
@@ -86,9 +87,9 @@ def fit_spectrum(basis: Basis, x: Tensor, seed: int = 0, num_bootstrap: int = 10
             f"basis must have at least 3 frequencies, {basis.name!r} has {len(frequency)}"
         )
     generator = make_generator(seed, "bootstrap")
-    draws = torch.randint(len(x), (num_bootstrap, len(x)), generator=generator)
+    draws = torch.randint(len(x), (num_bootstrap, len(x)), generator=generator, device="cpu")
     counts = torch.stack([torch.bincount(draw, minlength=len(x)) for draw in draws])
-    slopes, _ = _fit_line(frequency.log(), (counts.double() @ power / len(x)).log())
+    slopes, _ = _fit_line(frequency.log(), (counts.to(power) @ power / len(x)).log())
     slope, intercept = _fit_line(frequency.log(), power.mean(0).log())
-    low, high = torch.quantile(-slopes, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    low, high = torch.quantile(-slopes, slopes.new_tensor([0.025, 0.975])).tolist()
     return SpectrumFit(-slope.item(), low, high, intercept.item(), frequency, power.mean(0))

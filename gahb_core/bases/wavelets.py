@@ -82,7 +82,7 @@ def make_wavelet(
     size = check_size(size, 2 ** check_count(levels, "levels", 0, 30))
     sides = [(size[0] >> j, size[1] >> j) for j in range(levels)]
     matrices = [(wavelet_matrix(wavelet, h), wavelet_matrix(wavelet, w)) for h, w in sides]
-    frequency = torch.zeros(size[0] >> levels, size[1] >> levels, dtype=torch.float64)
+    frequency = torch.zeros(size[0] >> levels, size[1] >> levels, dtype=torch.float64, device="cpu")
     for j in reversed(range(levels)):
         h, w = sides[j]
         pad = (0, w - frequency.shape[1], 0, h - frequency.shape[0])

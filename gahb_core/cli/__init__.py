@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gahb_core.cli import options
 from gahb_core.pages import (
@@ -174,10 +174,13 @@ def fetch(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Execute pages; skip what is done and unchanged."""
-    places = _places(args)
+    places, variants = _places(args), parse_variants(args.parameter)
+    if args.executor == "local":  # else the device is the node's
+        for device in {str(v["device"]): 0 for v in variants if "device" in v}:
+            _choose_device(device)
     outcomes = run_pages(
         places, args.pages, num_jobs=args.jobs, force=args.force, executor=args.executor,
-        timeout=args.timeout, variants=parse_variants(args.parameter), **_job_options(args),
+        timeout=args.timeout, variants=variants, **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
     return 1 if any(o.status == "failed" for o in outcomes) else 0
@@ -233,9 +236,16 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever they quote."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="gahb", description=__doc__)
+    parser = _Parser(prog="gahb", description=__doc__)
     parser.add_argument("--root", type=Path, help="folder of the book (default: found from here)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -36,7 +36,7 @@ class Regions(NamedTuple):
 def _circulant(kernel: Tensor) -> Tensor:
     """Return K[u, v] = kernel(u − v) over an (S, S) torus, as a matrix (S², S²)."""
     size = kernel.shape[-1]
-    i = torch.arange(size)
+    i = torch.arange(size, device=kernel.device)
     away = (i[:, None] - i) % size
     rows = kernel[away[:, None, :, None], away[None, :, None, :]]
     return rows.reshape(size * size, size * size)
@@ -63,7 +63,7 @@ def fit_regions(parts: CAlpha) -> Regions:
     below, above, row = below - mean, above - mean, contour.mean()
     auto = (_kernel(below, below) + _kernel(above, above)) / 2
     lines = torch.fft.fft(contour - row).abs().square().mean(0)
-    i = torch.arange(contour.shape[1])
+    i = torch.arange(contour.shape[1], device=contour.device)
     along = torch.fft.ifft(lines).real / contour.shape[1]
     return Regions(
         float(mean),

@@ -113,8 +113,9 @@ class Disks(Posterior):
         self, size: int, keep: int, coarse: int | None = None, seen: Tensor | None = None
     ) -> None:
         self.size, self.coarse, self.keep = size, coarse or coarse_boxes(size), keep
-        self.seen = torch.ones(size * size, dtype=torch.bool) if seen is None else seen.flatten()
-        grid = (torch.arange(self.coarse, dtype=torch.float64) + 0.5) / self.coarse
+        every = torch.ones(size * size, dtype=torch.bool, device="cpu")
+        self.seen = every if seen is None else seen.flatten()
+        grid = (torch.arange(self.coarse, dtype=torch.float64, device="cpu") + 0.5) / self.coarse
         self._coarse = torch.cartesian_prod(grid, grid, grid)
         self._covers: Tensor | None = None  # of the coarse boxes, the same for every y
 

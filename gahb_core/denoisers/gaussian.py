@@ -61,7 +61,8 @@ def _eigenbasis(covariance: Tensor, shape: torch.Size) -> tuple[Tensor, Basis]:
     def synthesize(c: Tensor) -> Tensor:
         return (c @ vectors.T.to(c)).reshape(len(c), *shape)
 
-    return lam, Basis("eigenvectors", analyze, synthesize, torch.arange(len(lam)))
+    order = torch.arange(len(lam), device=lam.device)
+    return lam, Basis("eigenvectors", analyze, synthesize, order)
 
 
 def gaussian_denoiser(mean: Tensor, covariance: Tensor, basis: Basis | None = None) -> Gaussian:

@@ -42,22 +42,22 @@ def _window_table(rows: Tensor, columns: Tensor, height: int, width: int, wrap: 
 
 def _centred(size: int, height: int, width: int, wrap: bool) -> Tensor:
     """Return the window of side `size` about each pixel, (H·W, size²)."""
-    offset = torch.arange(size) - size // 2
-    pixel = torch.arange(height * width)[:, None]
+    offset = torch.arange(size, device="cpu") - size // 2
+    pixel = torch.arange(height * width, device="cpu")[:, None]
     return _window_table(pixel // width + offset, pixel % width + offset, height, width, wrap)
 
 
 def local_layout(size: int, height: int, width: int) -> Layout:
     """Return windows about each pixel, each compared with its own place."""
-    every = torch.arange(height * width)[:, None]
+    every = torch.arange(height * width, device="cpu")[:, None]
     window = _centred(size, height, width, False)
-    return Layout(window, torch.tensor([size**2 // 2]), (Group(every, every),))
+    return Layout(window, torch.tensor([size**2 // 2], device="cpu"), (Group(every, every),))
 
 
 def equivariant_layout(size: int, height: int, width: int, circular: bool) -> Layout:
     """Return windows about each pixel, compared with those at the same distance from the edges."""
     r = size // 2
-    pixel = torch.arange(height * width).reshape(height, width)
+    pixel = torch.arange(height * width, device="cpu").reshape(height, width)
     if min(height, width) <= 2 * r and not circular:
         return local_layout(size, height, width)
     inner = pixel[r : height - r, r : width - r]
@@ -73,16 +73,18 @@ def equivariant_layout(size: int, height: int, width: int, circular: bool) -> La
         )
         groups = [Group(p, p) for p in parts if p.numel()]
     window = _centred(size, height, width, circular)
-    return Layout(window, torch.tensor([size**2 // 2]), tuple(groups))
+    return Layout(window, torch.tensor([size**2 // 2], device="cpu"), tuple(groups))
 
 
 def crop_layout(size: int, height: int, width: int) -> Layout:
     """Return crops inside the image, each of which answers for all of its pixels."""
     top, left = torch.meshgrid(
-        torch.arange(height - size + 1), torch.arange(width - size + 1), indexing="ij"
+        torch.arange(height - size + 1, device="cpu"),
+        torch.arange(width - size + 1, device="cpu"),
+        indexing="ij",
     )
-    offset = torch.arange(size)
+    offset = torch.arange(size, device="cpu")
     rows, columns = top.reshape(-1, 1) + offset, left.reshape(-1, 1) + offset
-    every = torch.arange(len(rows))[:, None]
+    every = torch.arange(len(rows), device="cpu")[:, None]
     window = _window_table(rows, columns, height, width, False)
-    return Layout(window, torch.arange(size**2), (Group(every, every),))
+    return Layout(window, torch.arange(size**2, device="cpu"), (Group(every, every),))

@@ -70,7 +70,7 @@ class Mixture:
     def sample_prior(self, num: int, seed: int) -> Tensor:
         """Return `num` draws of x, (num, ...), of the dtype of `means`."""
         num, generator = check_count(num, "num", 0), make_generator(seed, "component")
-        k = torch.zeros(0, dtype=torch.long)
+        k = torch.zeros(0, dtype=torch.long, device="cpu")
         if num:
             k = torch.multinomial(self.weights.cpu(), num, replacement=True, generator=generator)
         k = k.to(self.means.device)
@@ -106,7 +106,7 @@ def mixture_denoiser(weights: Tensor, means: Tensor, covariances: Tensor) -> Mix
         )
     if covariances.ndim == 1:
         variances = covariances[:, None].expand(num, size)
-        axes = torch.eye(size).to(covariances).expand(num, size, size)
+        axes = torch.diag(covariances.new_ones(size)).expand(num, size, size)
     elif not torch.allclose(covariances, covariances.mT):
         raise ValueError("covariances must be symmetric, but one differs from its transpose")
     else:

@@ -208,7 +208,7 @@ class Patches:
     def rows(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return J (B, D, D), whose row of pixel p is Cov_w(u_centre, u)/σ² on the window of p."""
         rows = self._rows(y.detach(), self._check(y, sigma))
-        unit = torch.eye(y[0].numel()).to(y).unflatten(1, y.shape[1:])
+        unit = torch.eye(y[0].numel(), dtype=y.dtype, device=y.device).unflatten(1, y.shape[1:])
         columns = [self._push(rows, v.expand_as(y)).flatten(1) for v in unit]
         return torch.stack(columns, 2)
 

@@ -116,8 +116,8 @@ def _eigenpairs(factors: Tensor, num: int) -> tuple[Tensor, Tensor]:
     # of FFᵀ, which is smaller; the basis of the rows is filled up by directions without variance
     lam, u = torch.linalg.eigh(factors @ factors.T)
     more = max(num - rank, 0)
-    rows = torch.cat([u.T.flip(0)[:num] @ factors, torch.zeros(more, dim).to(factors)])
-    lam = torch.cat([lam.flip(0)[:num].clamp(min=0), torch.zeros(more).to(lam)])
+    rows = torch.cat([u.T.flip(0)[:num] @ factors, factors.new_zeros(more, dim)])
+    lam = torch.cat([lam.flip(0)[:num].clamp(min=0), lam.new_zeros(more)])
     return lam, torch.linalg.qr(rows.T).Q.T
 
 
@@ -162,7 +162,7 @@ def window_rule(peak: Tensor, std: Tensor, num: int) -> tuple[Tensor, Tensor]:
         std: of the shape of `peak`, positive.
         num: how many nodes.
     """
-    nodes, weights = (torch.tensor(v).to(peak) for v in _gauss_legendre(num))
+    nodes, weights = map(peak.new_tensor, _gauss_legendre(num))
     centre = peak.clamp(0, 1)
     outside, reach = (peak - centre).abs(), REACH * std
     reach = reach**2 / (torch.sqrt(outside**2 + reach**2) + outside)

@@ -86,7 +86,7 @@ def merge_equal(patches: Tensor) -> tuple[Tensor, Tensor]:
     """
     kind = {4: torch.int32, 8: torch.int64, 2: torch.int16}[patches.element_size()]
     generator = make_generator(0, "hash")
-    factors = torch.randint(-(2**62), 2**62, (patches.shape[1],), generator=generator)
+    factors = torch.randint(-(2**62), 2**62, (patches.shape[1],), generator=generator, device="cpu")
     factors = factors.to(patches.device)
     # + 0: −0 becomes 0. In parts: 64-bit copies of everything would not fit
     parts = patches.split(2**15)
@@ -179,7 +179,7 @@ class Pool:
 def _put(running: Running | None, at: Tensor, num: int, found: Running) -> Running:
     """Return `running` of `num` queries with `found` joined to the queries `at`."""
     if running is None:
-        empty = [torch.zeros(1, num, f.shape[-1]).to(f) for f in found]
+        empty = [f.new_zeros(1, num, f.shape[-1]) for f in found]
         running = Running(empty[0] - torch.inf, *empty[1:])
     joined = join(Running(*(r[:, at] for r in running)), found)
     return Running(*(r.index_copy_(1, at, j) for r, j in zip(running, joined, strict=True)))

@@ -38,7 +38,7 @@ class RadialEnergy(nn.Module):
         """Return a and b, (B, K) each, at t (B,)."""
         out = self.layers(torch.log(t + 0.01)[:, None] / 3)
         log_a, b = out[:, : self.num], out[:, self.num :]
-        variance = 4.0 ** torch.arange(self.num).to(t) + t[:, None]
+        variance = 4.0 ** torch.arange(self.num, dtype=t.dtype, device=t.device) + t[:, None]
         return log_a.exp() / (2 * variance), self.size * (b + 0.5 * variance.log())
 
     def of_radius(self, squared_radius: Tensor, t: Tensor) -> Tensor:

@@ -42,13 +42,14 @@ def _gain(frequency: Tensor, decay: float) -> Tensor:
 
 def _smooth_lines(u: Tensor, decay: float) -> Tensor:
     size = u.shape[-1]
-    frequency = torch.fft.rfftfreq(size, 1 / size)
+    frequency = torch.fft.rfftfreq(size, 1 / size, device=u.device)
     return torch.fft.irfft(torch.fft.rfft(u) * _gain(frequency, decay), n=size)
 
 
 def _smooth_planes(b: Tensor, decay: float) -> Tensor:
     size = b.shape[-1]
-    rows, columns = torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size)
+    rows = torch.fft.fftfreq(size, 1 / size, device=b.device)
+    columns = torch.fft.rfftfreq(size, 1 / size, device=b.device)
     gain = _gain(torch.hypot(rows[:, None], columns), decay)
     return torch.fft.irfft2(torch.fft.rfft2(b) * gain, s=b.shape[-2:])
 
@@ -68,7 +69,7 @@ def coverage(contour: Tensor, size: int) -> Tensor:
     if check_floating(contour, "contour").ndim != 2:
         raise ValueError(f"contour must be of shape (N, S), not {tuple(contour.shape)}")
     size = check_count(size, "size")
-    rows = torch.arange(size, dtype=contour.dtype)[:, None]
+    rows = torch.arange(size, dtype=contour.dtype, device=contour.device)[:, None]
     return (rows + 0.5 - contour[:, None, :]).clamp_(0, 1)[:, None]
 
 
@@ -125,8 +126,8 @@ def make_c_alpha_parts(
     planes = _smooth_planes(
         b.mul_(2).sub_(1).reshape(num, 2, size, size), smooth + background_extra
     )
-    bright = _rescale(planes[:, 0], ends[:, 0], torch.ones(num))
-    dark = _rescale(planes[:, 1], torch.zeros(num), ends[:, 1])
+    bright = _rescale(planes[:, 0], ends[:, 0], ends.new_ones(num))
+    dark = _rescale(planes[:, 1], ends.new_zeros(num), ends[:, 1])
     coin = (ends[:, 2] < 0.5)[:, None, None]
     below, above = (
         torch.where(coin, bright, dark)[:, None],
@@ -153,7 +154,7 @@ def make_c_alpha(
     """
     if not isinstance(num, int) or num <= BLOCK:
         return make_c_alpha_parts(num, alpha, size, seed, start=start, **options).x
-    x = torch.empty(num, 1, size, size)
+    x = torch.empty(num, 1, size, size, device="cpu")
     for first in range(0, num, BLOCK):
         some = min(BLOCK, num - first)
         parts = make_c_alpha_parts(some, alpha, size, seed, start=start + first, **options)

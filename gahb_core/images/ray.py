@@ -24,5 +24,6 @@ def draw_ray(parameters: Tensor, image: Tensor) -> Tensor:
 
 
 def make_ray(image: Tensor, num: int, seed: int = 0, start: int = 0) -> Tensor:
-    """Return `image` (1, S, S) at `num` random intensities, (num, 1, S, S)."""
-    return draw_ray(make_ray_parameters(num, seed, start), image)
+    """Return `image` (1, S, S) at `num` random intensities, (num, 1, S, S), in its dtype."""
+    parameters = make_ray_parameters(num, seed, start)
+    return draw_ray(parameters.to(check_floating(image, "image")), image)

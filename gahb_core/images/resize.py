@@ -7,8 +7,8 @@ from gahb_core.checks import check_count, check_floating
 
 
 def _overlaps(size_in: int, size_out: int) -> Tensor:
-    edges = torch.arange(size_out + 1, dtype=torch.float64) * (size_in / size_out)
-    pixels = torch.arange(size_in, dtype=torch.float64)
+    edges = torch.arange(size_out + 1, dtype=torch.float64, device="cpu") * (size_in / size_out)
+    pixels = torch.arange(size_in, dtype=torch.float64, device="cpu")
     low = torch.maximum(edges[:-1, None], pixels)
     high = torch.minimum(edges[1:, None], pixels + 1)
     return (high - low).clamp(min=0) * (size_out / size_in)

@@ -169,7 +169,7 @@ def load_images(
     opened = open_images(dataset, split, num, size)
     if opened.num is None:
         raise ValueError(f"num must be given for {dataset!r}, whose images are made and never end")
-    return opened.take(torch.arange(opened.num))
+    return opened.take(torch.arange(opened.num, device="cpu"))
 
 
 _LINES = [

@@ -14,7 +14,7 @@ from gahb_core.noise import make_generator
 def pixel_permutation(num: int, seed: int = 0) -> Tensor:
     """Return the fixed permutation of `num` pixels: new pixel i is old pixel permutation[i]."""
     num = check_count(num, "num", 0)
-    return torch.randperm(num, generator=make_generator(seed, "pixels", num))
+    return torch.randperm(num, generator=make_generator(seed, "pixels", num), device="cpu")
 
 
 def _flatten(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from gahb_core.noise import sample_uniform
 def make_sinusoid_parameters(num: int, seed: int = 0, start: int = 0) -> Tensor:
     """Return (num, 2): phase ~ U[0, 2π) and intensity ~ U[0, 1], each from its own stream."""
     u = sample_uniform((check_count(num, "num", 0), 2), seed, start, key="sinusoids")
-    return u * torch.tensor([2 * math.pi, 1.0])
+    return u * u.new_tensor([2 * math.pi, 1.0])
 
 
 def draw_sinusoids(parameters: Tensor, size: int = 32) -> Tensor:

@@ -37,7 +37,8 @@ def _setup(
 ) -> tuple[Products, Tensor]:
     """Return J at `y`, and `num` vectors of independent signs ±1 (num, C, H, W); E z zᵀ = I."""
     products, num = linearize(denoiser, y, sigma, block=block), check_count(num, "num", 2)
-    bits = torch.randint(2, (num, *y.shape[1:]), generator=make_generator(seed, "probes"))
+    generator = make_generator(seed, "probes")
+    bits = torch.randint(2, (num, *y.shape[1:]), generator=generator, device="cpu")
     return products, (2 * bits - 1).to(y)
 
 

@@ -52,7 +52,7 @@ def _orthonormalize(rows: Tensor, Q: Tensor, generator: torch.Generator) -> Tens
     rows = rows - (rows @ Q.mT) @ Q
     triangle = torch.linalg.qr(rows.mT).R  # (b, b)
     lost = triangle.diagonal().abs()[:, None] <= torch.finfo(rows.dtype).eps ** 0.75 * scale
-    fresh = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
+    fresh = torch.randn(rows.shape, generator=generator, dtype=torch.float64, device="cpu").to(rows)
     rows = torch.where(lost, fresh, rows)
     for _ in range(3):
         rows = rows - (rows @ Q.mT) @ Q
@@ -173,7 +173,7 @@ def _top_pairs(
     shape = y.shape[1:]
     generator = make_generator(options["seed"], "krylov start")
     size = (min(block, y.numel()), y.numel())
-    start = torch.randn(size, generator=generator, dtype=torch.float64).to(y)
+    start = torch.randn(size, generator=generator, dtype=torch.float64, device="cpu").to(y)
     return symmetric_eigenpairs(
         lambda rows: apply(rows.unflatten(1, shape)).flatten(1), start, num, **options
     )

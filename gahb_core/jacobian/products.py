@@ -169,14 +169,15 @@ def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: flo
     share = check_number(share, "share", above=0, high=1)
     if len(weights) and float(weights.abs().amax((1, 2, 3)).min()) == 0:
         raise ValueError("weights must not be zero: a filter without weight has no radius")
-    rows, columns = (torch.arange(n, device=weights.device) for n in weights.shape[-2:])
+    like = {"dtype": weights.dtype, "device": weights.device}
+    rows, columns = (torch.arange(n, **like) for n in weights.shape[-2:])
     radii = []
     for weight, (r, c) in zip(weights, pixels, strict=True):
-        distance, order = torch.hypot(rows[:, None] - r, columns - c + 0.0).flatten().sort()
+        distance, order = torch.hypot(rows[:, None] - r, columns - c).flatten().sort()
         held = weight.square().sum(0).flatten().double()[order].cumsum(0)
         # a shade less than all: the sum of many small squares is rounded
         radii.append(distance[int((held < share * (1 - 1e-9) * held[-1]).sum())])
-    return torch.stack(radii) if radii else rows.new_empty(0, dtype=torch.float32)
+    return torch.stack(radii) if radii else rows.new_empty(0)
 
 
 def linearity_error(denoiser: Denoiser, y: Tensor, sigma: float | None = None) -> float:

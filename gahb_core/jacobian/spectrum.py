@@ -114,7 +114,8 @@ def mean_uv(J: Tensor, num: int | None = None) -> float:
 
 def _check_orthonormal(images: Tensor, name: str) -> None:
     rows = check_finite(check_images(images, name), name).flatten(1).double()
-    gap = float((rows @ rows.mT - torch.eye(len(rows)).to(rows)).abs().amax()) if len(rows) else 1.0
+    eye = torch.diag(rows.new_ones(len(rows)))
+    gap = float((rows @ rows.mT - eye).abs().amax()) if len(rows) else 1.0
     if gap > 1e-3:
         raise ValueError(
             f"{name} must be orthonormal images, one or more, not {len(images)} off by {gap:.2g}"

@@ -100,8 +100,9 @@ def fit_slope(
     weights = (x - x.mean()) / (x - x.mean()).square().sum()
     slopes = out @ weights  # of each image: the slope of the mean is their mean
     generator = make_generator(seed, "bootstrap")
-    picks = torch.randint(len(slopes), (num_bootstrap, len(slopes)), generator=generator)
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    num = len(slopes)
+    picks = torch.randint(num, (num_bootstrap, num), generator=generator, device="cpu")
+    ends = slopes.new_tensor([(1 - level) / 2, (1 + level) / 2])
     low, high = slopes[picks].mean(1).quantile(ends).tolist()
     slope = float(slopes.mean())
     return Slope(slope, float(out.mean() - slope * x.mean()), low, high)

@@ -116,7 +116,8 @@ def estimate_frechet_floor(
     pca = train if isinstance(train, PCA) else fit_pca(train, dim)
     distances = []
     for k in range(num_repeats):
-        order = torch.randperm(len(reference), generator=make_generator(seed, "floor", k))
+        generator = make_generator(seed, "floor", k)
+        order = torch.randperm(len(reference), generator=generator, device="cpu")
         order = order.to(reference.device)
         distances.append(frechet_pca(reference[order[:num]], reference[order[num:]], pca, dim))
-    return torch.tensor(distances, dtype=torch.float64)
+    return torch.tensor(distances, dtype=torch.float64, device="cpu")

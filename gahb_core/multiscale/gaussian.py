@@ -72,7 +72,7 @@ class Factorization(NamedTuple):
         noise on x_0 that keeps a null variance from dividing by zero: σ/2^j at level j.
         """
         sigma = check_number(sigma, "sigma", above=0)
-        total, J = torch.zeros(len(x)).to(x), len(self.details)
+        total, J = x.new_zeros(len(x)), len(self.details)
         for j, conditional in enumerate(self.details, 1):
             total = total - x[0].numel() * math.log(2)
             x, details = haar_split(x)
@@ -82,7 +82,7 @@ class Factorization(NamedTuple):
 
 def _haar_matrices(shape: torch.Size) -> Bands:
     """Return the matrices (D/4, D) and (3D/4, D) of one level, for flattened images of `shape`."""
-    units = torch.eye(math.prod(shape), dtype=torch.float64).reshape(-1, *shape)
+    units = torch.eye(math.prod(shape), dtype=torch.float64, device="cpu").reshape(-1, *shape)
     bands = haar_split(units)
     return Bands(bands.low.flatten(1).mT, bands.details.flatten(1).mT)
 

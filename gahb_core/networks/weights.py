@@ -28,7 +28,8 @@ def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
             w = conv.weight
             # a transposed convolution (in, out, 2, 2) with stride 2 sums `in` terms a pixel
             fan_in = w.shape[0] if isinstance(conv, nn.ConvTranspose2d) else math.prod(w.shape[1:])
-            w.copy_(torch.randn(w.shape, generator=generator) * gain * math.sqrt(2 / fan_in))
+            z = torch.randn(w.shape, generator=generator, device="cpu")
+            w.copy_(z * gain * math.sqrt(2 / fan_in))
         for conv in net.conv_layers[1:-1] if isinstance(net, BFCNN) else ():
             size = conv.kernel_size[0]
             centre = conv.weight[..., size // 2, size // 2] * size  # as if the fan-in were 1×1

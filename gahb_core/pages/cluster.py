@@ -208,10 +208,13 @@ def run_on_cluster(
             lines = [line for line in str(error).splitlines() if line.strip()]
             yield name, Standing("done") if error is None else Standing("failed", lines[-1])
         return
-    tickets = submit_once(function, arguments, folder, **options)
+    began, tickets = time.time(), []
     try:
+        tickets = submit_once(function, arguments, folder, **options)
         for ticket, standing in follow_jobs(tickets, say):
             yield ticket.name, standing
-    except KeyboardInterrupt:
-        say(make_parting(tickets, "the same command"))
+    except KeyboardInterrupt:  # also right after the submission
+        known = (t for t in read_tickets(folder) if t.name in arguments and t.submitted >= began)
+        if tickets := tickets or list(known):
+            say(make_parting(tickets, "the same command"))
         raise

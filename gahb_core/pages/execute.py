@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
             execute_page(
                 page, Places(args.root, args.profile), timeout=args.timeout, force=args.force
             )
-    except (Busy, PageError, ValueError) as error:
+    except (OSError, PageError, ValueError) as error:  # OSError: Busy, too
         print(error, flush=True)
         return BUSY if isinstance(error, Busy) else 1
     except KeyboardInterrupt:

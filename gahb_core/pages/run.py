@@ -154,6 +154,7 @@ def run_pages(
         pages = [make_variant(page, v, every) for page in pages for v in variants]
     outcomes: dict[str, Outcome] = {}
     for folder in ("executed", "results"):
+        (places.build / folder).mkdir(parents=True, exist_ok=True)  # or says here that it cannot
         sweep(places.build / folder)
     more = ["--force"] * force + ([] if timeout is None else ["--timeout", str(timeout)])
     for group in ([p for p in pages if not p.results], [p for p in pages if p.results]):

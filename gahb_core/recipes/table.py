@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+import torch
+
 from gahb_core.densities import EnergyNet
 from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
 from gahb_core.noise import SigmaLaw
@@ -77,6 +79,16 @@ class Recipe:
     expected: dict = field(default_factory=dict, compare=False)
 
 
+def _make_empty(recipe: Recipe, told: bool) -> UNet | BFCNN | EnergyNet:
+    widths = recipe.channels
+    if recipe.architecture == "energy":
+        return EnergyNet(widths)
+    if recipe.architecture == "unet":
+        return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
+    ends = (4, 3) if told else (1, 1)
+    return BFCNN(recipe.num_layers, widths[0], *ends, recipe.spatial_layers, recipe.skip)
+
+
 def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
     """Return the recipe's network with its initial weights.
 
@@ -98,20 +110,10 @@ def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
         raise ValueError(f"skip must be False for a {kind!r}, not True")
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
-    if kind == "energy":
-        net = EnergyNet(recipe.channels)
-        initialize(net.net, recipe.seed, recipe.gain)
-        return net
-    if kind == "unet":
-        net = UNet(
-            len(recipe.channels) - 1, channels=recipe.channels, channels_in=1 + recipe.told_sigma
-        )
-    else:
-        ends = (4, 3) if told else (1, 1)
-        net = BFCNN(
-            recipe.num_layers, recipe.channels[0], *ends, recipe.spatial_layers, recipe.skip
-        )
-    return initialize(net, recipe.seed, recipe.gain)
+    with torch.device("cpu"):  # where its weights are drawn
+        net = _make_empty(recipe, told)
+    initialize(net.net if kind == "energy" else net, recipe.seed, recipe.gain)
+    return net
 
 
 def to_json(recipe: Recipe) -> dict:

@@ -119,7 +119,7 @@ def sigma_schedule(
                 f"not stand at {levels[-1]:.3g} by then (beta = {beta}, h = {h})"
             )
         levels.append(levels[-1] * (1 - beta * step_size(len(levels), h, ramp)))
-    return torch.tensor(levels, dtype=torch.float64)
+    return torch.tensor(levels, dtype=torch.float64, device="cpu")
 
 
 def ascend(
@@ -185,7 +185,7 @@ def ascend(
     sizes = (step_size(t, h, ramp) for t in range(1, max_iterations + 2))
     streams = [make_generator(seed, "ascent", start + i) for i in range(len(y0))]
     evaluate = _evaluator(denoiser, given, sigma_0 is None)
-    level = torch.full((len(y0),), math.nan if sigma_0 is None else sigma_0).to(y0)
+    level = y0.new_full((len(y0),), math.nan if sigma_0 is None else sigma_0)
     return _ascend(evaluate, y0.detach().clone(), level, sizes, beta, sigma_end, sigma_max, streams)
 
 
@@ -236,7 +236,7 @@ def _ascend(
 
 
 def _draw(y: Tensor, rows: Tensor, streams: list[torch.Generator]) -> Tensor:
-    z = [torch.randn(y.shape[1:], generator=streams[i]) for i in rows.tolist()]
+    z = [torch.randn(y.shape[1:], generator=streams[i], device="cpu") for i in rows.tolist()]
     return torch.stack(z).to(y)
 
 

@@ -72,9 +72,10 @@ def measure_low_frequencies(size: int, cutoff: int) -> Measurement:
     """
     if not 0 <= cutoff < size / 2:
         raise ValueError(f"cutoff must be at least 0 and below size / 2 = {size / 2}, not {cutoff}")
-    k = torch.arange(1, cutoff + 1, dtype=torch.float64)[:, None]
-    phase = 2 * math.pi * k * torch.arange(size, dtype=torch.float64) / size
-    waves = [torch.ones(1, size, dtype=torch.float64), 2**0.5 * phase.cos(), 2**0.5 * phase.sin()]
+    i = torch.arange(size, dtype=torch.float64, device="cpu")
+    k = torch.arange(1, cutoff + 1, device="cpu")[:, None]
+    phase = 2 * math.pi * k * i / size
+    waves = [phase.new_ones(1, size), 2**0.5 * phase.cos(), 2**0.5 * phase.sin()]
     return _separable(torch.cat(waves) / math.sqrt(size))
 
 
@@ -148,7 +149,7 @@ def measure_blur(size: int | tuple[int, int], width: float, least: float = 0.05)
     if not 0 < least <= 1:
         raise ValueError(f"least must be in (0, 1], not {least}")
     sides = (size, size) if isinstance(size, int) else tuple(size)
-    row, column = (torch.fft.fftfreq(n, dtype=torch.float64) for n in sides)
+    row, column = (torch.fft.fftfreq(n, dtype=torch.float64, device="cpu") for n in sides)
     square = row[:, None].square() + column.square()
     transfer = (-2 * math.pi**2 * width**2 * square).exp().flatten()
     return Blur(sides, transfer, transfer >= least)

@@ -52,7 +52,7 @@ class Progress(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _permutation(num: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(num, generator=make_generator(seed, "epoch", epoch))
+    return torch.randperm(num, generator=make_generator(seed, "epoch", epoch), device="cpu")
 
 
 def batch_indices(step: int, batch_size: int, num: int | None, seed: int) -> Tensor:
@@ -60,7 +60,7 @@ def batch_indices(step: int, batch_size: int, num: int | None, seed: int) -> Ten
 
     Endless sets (`num` None) give new ones for ever.
     """
-    positions = torch.arange(step * batch_size, (step + 1) * batch_size)
+    positions = torch.arange(step * batch_size, (step + 1) * batch_size, device="cpu")
     if num is None:
         return positions
     epochs = positions // num
@@ -90,7 +90,7 @@ def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Ten
     given, x = clean_bands(recipe, images.take(indices))
     generator = make_generator(recipe.seed, "noise", step)
     sigma = recipe.law.sample(len(x), generator)
-    noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator)
+    noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator, device="cpu")
     y = torch.cat([given, x + noise], 1)
     return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 
@@ -144,7 +144,7 @@ class _State:
         self.net = make_network(recipe).to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.losses = torch.zeros(100)
+        self.losses = torch.zeros(100, device="cpu")
 
     def save(self, path: Path) -> None:
         data = {n: getattr(self, n) for n in FIELDS}
