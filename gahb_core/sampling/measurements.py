@@ -73,7 +73,7 @@ def measure_low_frequencies(size: int, cutoff: int) -> Measurement:
     if not 0 <= cutoff < size / 2:
         raise ValueError(f"cutoff must be at least 0 and below size / 2 = {size / 2}, not {cutoff}")
     i = torch.arange(size, dtype=torch.float64, device="cpu")
-    k = torch.arange(1, cutoff + 1, device="cpu")[:, None]
+    k = torch.arange(1, cutoff + 1, dtype=torch.float64, device="cpu")[:, None]
     phase = 2 * math.pi * k * i / size
     waves = [phase.new_ones(1, size), 2**0.5 * phase.cos(), 2**0.5 * phase.sin()]
     return _separable(torch.cat(waves) / math.sqrt(size))
