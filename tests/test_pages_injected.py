@@ -54,22 +54,23 @@ def kill_runs(project, num, rng):
         run.communicate(timeout=300)
     took = time.monotonic() - began
     for _ in range(num):
-        which = rng.choice(("runner", "page", "kernel"))
+        depth = rng.randrange(3)
         with start(project, "run", page.name, "--force") as run:
-            deadline = time.monotonic() + rng.uniform(0.0, took)
-            depth = ("runner", "page", "kernel").index(which)
-            while time.monotonic() < deadline and run.poll() is None:
-                time.sleep(0.02)
+            family = [psutil.Process(run.pid)]
             with contextlib.suppress(psutil.Error):
-                family = [psutil.Process(run.pid)]
-                below = family[0].children(recursive=True)
-                family += below
-                family[min(depth, len(below))].kill()
-                if depth == 0:
-                    psutil.wait_procs(below, timeout=60)
+                while len(family) <= depth and run.poll() is None:
+                    time.sleep(0.01)
+                    family[1:] = family[0].children(recursive=True)
+                time.sleep(rng.uniform(0.0, took / (1 + depth)))
+                family[1:] = family[0].children(recursive=True)
+                family[min(depth, len(family) - 1)].kill()
+            psutil.wait_procs(family[1:], timeout=60)
             said = run.communicate(timeout=120)[0]
         # a runner that was killed says no more
-        yield which, look(page, places, said if depth else f"{page.name} failed: ")
+        found = look(page, places, said if depth else f"{page.name} failed: ")
+        yield ("runner", "page", "kernel")[depth], found
+        if found != "whole":
+            execute_page(page, places)
     execute_page(page, places)
     yield "none", look(page, places, "")
 
