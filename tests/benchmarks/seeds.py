@@ -19,7 +19,7 @@ OUT = FOLDER / "seeds.json"
 NUM = 5
 HEADLINES = {  # page → its figures; one number of several is name[key]
     "04_fixed_bases": ["bases.psnr_in_10.cyclespin", "bases.psnr_in_10.network"],
-    "01_tweedie": ["tweedie.psnr.10", "tweedie.psnr.30"],
+    "01_tweedie": ["tweedie.psnr.30"],
     "02_sampling": ["sampling.iterations", "sampling.variance_share_fitted_start"],
     "05_adaptive_bases": ["gahb.trace_by_sigma[0.15]", "gahb.overlap_same.10"],
     "07_manifolds": ["disks.lambda.5", "disks.slope"],
