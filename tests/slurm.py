@@ -19,7 +19,7 @@ import psutil
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel")
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
-PATIENCE = 900  # seconds: ends what hangs, on a machine however busy
+PATIENCE = 600  # seconds: ends what hangs, on a machine however busy
 # On a busy machine nothing is given up: no node goes down, no message and no batch is too late. A
 # requeued job waits until its credential has expired (two minutes, if nothing is said).
 CONF = """ClusterName=gahb
@@ -54,11 +54,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def wait_for(condition: Callable[[], Any], what: str = "it", seconds: float = PATIENCE) -> Any:
-    """Return what `condition` gives as soon as that is true; fail where it never is."""
-    deadline = time.monotonic() + seconds
+def wait_for(
+    condition: Callable[[], Any], what: str, during: subprocess.Popen | None = None
+) -> Any:
+    """Return what `condition` gives as soon as that is true; fail where it never is.
+
+    Also as soon as the process `during` has ended, with what it said.
+    """
+    deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not come"
+        if during is not None and during.poll() is not None:
+            raise AssertionError(f"{what} did not come: {during.communicate()[0]}")
         time.sleep(0.2)
     return found
 
@@ -137,11 +144,13 @@ def _end_jobs(folder: Path) -> None:
     """End all jobs, and all processes that were told of this cluster."""
     with contextlib.suppress(subprocess.SubprocessError):
         subprocess.run(["scancel", "--user", "root"], capture_output=True, timeout=60)
-    for process in psutil.process_iter():
+    for process in psutil.process_iter(["name"]):
         with contextlib.suppress(psutil.Error):
             told = process.environ().get("SLURM_CONF") == str(folder / "slurm.conf")
-            if told and process.pid != os.getpid() and process.name() not in NEEDED[:3]:
-                process.send_signal(signal.SIGKILL)
+            # slurmstepd has written over its environment
+            told = told or any(Path(f.path).is_relative_to(folder) for f in process.open_files())
+            if told and process.pid != os.getpid() and process.info["name"] not in NEEDED[:3]:
+                process.kill()
 
 
 @contextlib.contextmanager

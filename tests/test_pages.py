@@ -3,6 +3,7 @@
 import http.client
 import json
 import operator
+import pickle
 import sys
 import threading
 
@@ -42,6 +43,7 @@ from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.outcomes import Outcome
 from gahb_core.pages.serve import make_server, serve_book
 from gahb_core.pages.stamp import is_current
+from gahb_core.pages.tickets import Standing
 
 
 def statuses(outcomes):
@@ -463,6 +465,20 @@ def test_a_page_runs_as_a_job(project):
     assert job.exception() is None
     assert is_current(page, places)
     assert load_results("a_five", root=project)["a.twice"].value == 10
+
+
+def test_pages_run_as_a_job_array(project, monkeypatch):
+    """The cluster is replaced by this process; what it is asked to call is not."""
+
+    def here(function, arguments, folder, cluster, say, **options):
+        assert (cluster, options) == ("slurm", {"timeout_min": 5})
+        for name, words in arguments.items():
+            pickle.loads(pickle.dumps(function))(*words)
+            yield name, Standing("done")
+
+    monkeypatch.setattr("gahb_core.pages.run.run_on_cluster", here)
+    (outcome,) = run_pages(Places(project), ["a_five"], executor="slurm", timeout=60, timeout_min=5)
+    assert outcome.status == "ok"
 
 
 def test_a_preempted_job_is_submitted_again_with_its_arguments():

@@ -65,7 +65,7 @@ def test_networks_end_with_the_bits_of_a_local_run(slurm, project, monkeypatch, 
     folder = project / "_build" / "smoke" / "jobs" / "recipes"
     say("scontrol", "update", f"nodename={slurm}", "state=drain", "reason=test")
     with start_gahb(project, *words) as first:  # stopped while all wait, and taken up again
-        wait_for(lambda: len(read_tickets(folder)) == 2, "the submission")
+        wait_for(lambda: len(read_tickets(folder)) == 2, "the submission", first)
         first.send_signal(signal.SIGINT)
         said = first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 130
@@ -79,7 +79,7 @@ def test_networks_end_with_the_bits_of_a_local_run(slurm, project, monkeypatch, 
     say("scancel", job_of(folder, NAMES[0]))
     say("scontrol", "update", f"nodename={slurm}", "state=resume")
     with start_gahb(project, *words) as second:
-        wait_for(lambda: states(folder)[NAMES[1]] in ("running", "done"), "the job")
+        wait_for(lambda: states(folder)[NAMES[1]] in ("running", "done"), "the job", second)
         wait_for(lambda: call("scontrol", "requeue", job_of(folder, NAMES[1])) == 0, "the requeue")
         said = second.communicate(timeout=PATIENCE)[0]
     assert second.returncode == 0
@@ -126,11 +126,11 @@ def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project):
     folder = project / "_build" / "jobs" / "pages"
     with start_gahb(project, *words, "--minutes", "60") as run:
         for name in ("kept", "killed"):
-            wait_for((book / f"{name}.started").exists, name)
+            wait_for((book / f"{name}.started").exists, name, run)
         (book / "kept.started").unlink()
         say("scancel", "--signal=USR2", job_of(folder, "kept"))
         process_of(job_of(folder, "killed")).kill()
-        wait_for((book / "kept.started").exists, "kept, again")  # in the requeued job
+        wait_for((book / "kept.started").exists, "kept, again", run)  # in the requeued job
         (book / "kept.go").touch()
         said = run.communicate(timeout=PATIENCE)[0]
     assert run.returncode == 1

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from gahb_core.files import Busy, lock, sweep, write_if_changed
@@ -82,9 +83,10 @@ def _run_cluster(
     say: Callable,
 ) -> Iterable[Outcome]:
     """Yield the outcome of each page, executed as one job of an array."""
-    arguments = {page.name: (page, places, timeout) for page in pages}
+    arguments = {page.name: (page, places) for page in pages}
+    execute = partial(execute_page, timeout=timeout)
     began, folder = time.time(), places.build / "jobs" / "pages"
-    for name, end in run_on_cluster(execute_page, arguments, folder, cluster, say, **options):
+    for name, end in run_on_cluster(execute, arguments, folder, cluster, say, **options):
         outcome = _find_outcome(name, places, began, int(end.kind == "failed"), end.detail)
         if end.kind == "failed" and outcome.detail.startswith("its process ended"):
             outcome = outcome._replace(detail=end.detail, seconds=end.seconds)
