@@ -88,7 +88,9 @@ def test_a_picture_of_the_text_is_none():
 def test_a_caption_may_come_from_code():
     """By the cell of the figure, after it, or by the next one, whose code is not its beginning."""
     code = nodes.container("", nodes.literal_block("", "x"), classes=["cell_input"])
-    out = nodes.container("", nodes.container("", said("Figure.", " Two.")), classes=["cell_output"])
+    out = nodes.container(
+        "", nodes.container("", said("Figure.", " Two.")), classes=["cell_output"]
+    )
     page = page_of(
         cell(figure(), nodes.container("", said("Figure.", " One."))),
         cell(figure()),
