@@ -37,7 +37,7 @@ from gahb_core.pages import (
     stage_book,
     submit_jobs,
 )
-from gahb_core.pages.book import _fill_parameters, _own_labels
+from gahb_core.pages.book import _drop_records, _fill_parameters, _own_labels
 from gahb_core.pages.execute import execute_page
 from gahb_core.pages.missing import make_note_page
 from gahb_core.pages.outcomes import Outcome
@@ -495,6 +495,17 @@ def test_slurm_needs_its_command(tmp_path, monkeypatch):
 
 
 # --- the book -------------------------------------------------------------------------------
+
+
+def test_what_was_recorded_is_not_among_the_figures():
+    said = "a.b = 0.5  (published: 0.4 [P])\nthe largest: x.y = 3\nc.d_e.1 = 1, 2\n"
+    cell = {"outputs": [{"name": "stdout", "text": [said]}], "metadata": {"tags": ["hide-output"]}}
+    _drop_records(cell)
+    assert cell["outputs"] == [{"name": "stdout", "text": "the largest: x.y = 3\n"}]
+    assert cell["metadata"]["tags"] == ["hide-output"]
+    cell["outputs"][0]["text"] = "a.b = 0.5\n"
+    _drop_records(cell)
+    assert cell == {"outputs": [], "metadata": {"tags": []}}
 
 
 def test_stage_holds_the_book_and_nothing_else(project):

@@ -83,3 +83,24 @@ def test_a_picture_of_pyplot_is_a_figure_too(word):
 def test_a_picture_of_the_text_is_none():
     page = page_of(nodes.paragraph("", "", nodes.image(uri="a.png")), said("Figure.", " One."))
     assert captions(page) == []
+
+
+def test_a_caption_may_come_from_code():
+    """By the cell of the figure, after it, or by the next one, whose code is not its beginning."""
+    code = nodes.container("", nodes.literal_block("", "x"), classes=["cell_input"])
+    out = nodes.container(
+        "", nodes.container("", said("Figure.", " Two.")), classes=["cell_output"]
+    )
+    page = page_of(
+        cell(figure(), nodes.container("", said("Figure.", " One."))),
+        cell(figure()),
+        nodes.container("", code, out, classes=["cell"]),
+        cell(figure()),
+        nodes.container("", code.deepcopy(), classes=["cell"]),
+    )
+    number = NUMBER.replace("strong", "span").format(3)
+    assert captions(page) == [
+        f"<p>{NUMBER.format(1)} One.</p>",
+        f"<p>{NUMBER.format(2)} Two.</p>",
+        f"<p>{number}</p>",
+    ]

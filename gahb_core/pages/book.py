@@ -24,13 +24,28 @@ from gahb_core.pages.stamp import is_whole
 
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
+RECORDED = re.compile(r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+ = .*\n?", re.MULTILINE)  # by `record`
 NOT_STAGED = ("checkpoints", ".ipynb_checkpoints")
 
 
+def _drop_records(cell: dict[str, Any]) -> None:
+    """Take the lines that `record` printed out of a cell's outputs: they are for JupyterLab."""
+    for output in cell.get("outputs", []):
+        if output.get("name") == "stdout":
+            output["text"] = RECORDED.sub("", "".join(output["text"]))
+    kept = [o for o in cell.get("outputs", []) if o.get("name") != "stdout" or o["text"].strip()]
+    if cell.get("outputs"):
+        cell["outputs"] = kept
+        if not kept:  # nothing is left to fold away
+            tags = [tag for tag in cell["metadata"].get("tags", []) if tag != "hide-output"]
+            cell["metadata"]["tags"] = tags
+
+
 def _tidy_notebook(content: dict[str, Any], page: Page) -> dict[str, Any]:
-    """Return `content` for readers: no run times or paths, injected parameters hidden."""
+    """Return `content` for readers: no run times, paths or records, injected parameters hidden."""
     content["metadata"].pop("papermill", None)
     for cell in content["cells"]:
+        _drop_records(cell)
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
         tags = cell["metadata"].get("tags", [])

@@ -29,8 +29,17 @@ def _part_of_page(node: nodes.Node) -> nodes.Element:
     return node
 
 
-def _bold_word(paragraph: nodes.Node | None) -> nodes.strong | None:
-    """Return the "**Figure.**" that a paragraph begins with, or None."""
+def _first_said(part: nodes.Node | None) -> nodes.Node | None:
+    """Return what a part of a page begins with: of a cell, the first of its outputs."""
+    while isinstance(part, nodes.container) and part.children:
+        boxes = [child for child in part if "cell_input" not in child.get("classes", [])]
+        part = boxes[0] if boxes else None
+    return part
+
+
+def _bold_word(figure: nodes.Node) -> nodes.strong | None:
+    """Return the "**Figure.**" that the paragraph after a figure begins with, or None."""
+    paragraph = _first_said(figure.next_node(descend=False, siblings=True, ascend=True))
     if not isinstance(paragraph, nodes.paragraph):
         return None
     first = next((child for child in paragraph if child.astext().strip()), None)
@@ -84,7 +93,7 @@ class NumberFigures(SphinxPostTransform):
         without = 0  # figures since the last caption: "Figures." speaks for two at most
         for i, (figure, cell) in enumerate(zip(figures, cells, strict=True)):
             last = cell not in cells[i + 1 :]
-            word = _bold_word(cell.next_node(descend=False, siblings=True)) if last else None
+            word = _bold_word(figure) if last else None
             label = f"Figure {i + 1}."
             if word is not None:
                 label = word.astext().replace("Figure", f"Figure {i + 1}", 1)
