@@ -34,7 +34,9 @@ HEADLINES = {  # page → its figures; one number of several is name[key]
 def measure(page: str, num: int) -> dict[str, list[float]]:
     """Return the headline figures of a page for seeds 0 … num − 1."""
     places = Places(find_root())
-    outcomes = run_pages(places, [page], num_jobs=1, variants=[{"seed": seed} for seed in range(num)])
+    outcomes = run_pages(
+        places, [page], num_jobs=1, variants=[{"seed": seed} for seed in range(num)]
+    )
     failed = [o for o in outcomes if o.status not in ("ok", "unchanged")]
     if failed:
         raise RuntimeError(f"{failed[0].page}: {failed[0].detail}")
