@@ -77,6 +77,18 @@ def test_a_network_told_sigma_is_not_blind(tmp_path, monkeypatch):
         f(y)
 
 
+def test_a_transformer_comes_back_in_half_precision_and_blind(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path))
+    name = "transformer/fashion/N=10000/A"
+    f, (net, card) = checkpoints.load_denoiser(name, "smoke"), checkpoints.load(name, "smoke")
+    y = add_noise(load_images("fashion", "test", 2), 0.2, seed=0)
+    torch.testing.assert_close(f(y), y - net(y), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(f(3 * y), 3 * f(y), atol=1e-5, rtol=1e-4)
+    assert card["parameters"] == sum(p.numel() for p in net.parameters())
+    assert torch.equal(net.embed.weight, net.embed.weight.half().float())
+    assert not net.training
+
+
 LOW, FINE, COARSE = (f"local/c_alpha/{n}" for n in ("low", "details=1/RF=9", "details=2/RF=5"))
 
 

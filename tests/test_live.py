@@ -18,7 +18,7 @@ from gahb_core.checkpoints import load
 from gahb_core.images import load_images
 from gahb_core.live.assets import _lighten
 from gahb_core.live.figure import STATIC
-from gahb_core.networks import BFCNN, UNet, fold_norm, initialize
+from gahb_core.networks import BFCNN, Transformer, UNet, fold_norm, initialize
 from gahb_core.noise import make_generator
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -122,6 +122,8 @@ def test_the_script_hands_over_header_and_weights():
 def test_networks_whose_first_layer_has_a_relu_say_so_and_those_told_sigma_are_refused():
     header, _ = live.pack_network(BFCNN(4, 8, first_relu=True), "2021")
     assert [layer[4] for layer in header["layers"]] == [1, 1, 1, 0]
+    with pytest.raises(ValueError, match="net must be convolutional, and 'x' is a Transformer"):
+        live.pack_network(Transformer(8, 32, 1), "x")
     with pytest.raises(ValueError, match="net must be blind, .* and 'x' is told σ"):
         live.pack_network(UNet(2, base=4, channels_in=2), "x")
 

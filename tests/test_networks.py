@@ -9,6 +9,7 @@ from gahb_core.networks import (
     BFCNN,
     SPATIAL_LAYERS,
     BiasFreeNorm,
+    Transformer,
     UNet,
     fold_norm,
     initialize,
@@ -22,6 +23,7 @@ NETS = {
     "bfcnn": lambda: BFCNN(6, 8),
     "bfcnn 9x9": lambda: BFCNN(21, 8, spatial_layers=SPATIAL_LAYERS[9]),
     "bfcnn skip": lambda: BFCNN(6, 8, skip=True),
+    "transformer": lambda: Transformer(16, 64, 2),
 }
 
 
@@ -36,6 +38,8 @@ def _trained_looking(make, dtype=torch.float64):
                 module.running_sd.uniform_(0.5, 1.5, generator=generator)
             if isinstance(module, nn.Conv2d) and not module.weight.all():
                 module.weight.normal_(std=0.2, generator=generator)
+            if isinstance(module, nn.Linear) and not module.weight.all():
+                module.weight.normal_(std=0.1, generator=generator)
     return net.eval()
 
 
@@ -48,6 +52,8 @@ def _trained_looking(make, dtype=torch.float64):
         (lambda: UNet(4), 30_993_152),
         (lambda: BFCNN(21), 702_784),
         (lambda: BFCNN(20), 665_856),
+        # 5 · (12 · 128² + norms), both ends, a place for each of 64 patches
+        (lambda: Transformer(), 5 * (12 * 128**2 + 2 * 128 + 2 * 32) + 2 * 16 * 128 + 64 * 128),
         *[
             (
                 lambda rf=rf: BFCNN(
@@ -192,6 +198,9 @@ def test_a_skip_gives_the_noisy_bands_minus_the_convolutions():
         (lambda: UNet(2.0), "num_blocks must be a whole number"),
         (lambda: UNet(2, base=0), "base must be at least 1, not 0"),
         (lambda: UNet(1, channels=(4, 8.5)), "channels must be a whole number"),
+        (lambda: Transformer(10), "size must be a multiple of patch = 4, not 10"),
+        (lambda: Transformer(8, 80), "width must be a multiple of 32 or less than 64, not 80"),
+        (lambda: Transformer(8)(torch.zeros(1, 1, 8, 12)), "y must be 8×8 pixels, not"),
         (lambda: BFCNN(1, 8), "num_layers must be at least 2, not 1"),
         (lambda: BFCNN(4, 0), "num_channels must be at least 1, not 0"),
         (lambda: BFCNN(4, 8, channels_in=-1), "channels_in must be at least 1, not -1"),
@@ -270,7 +279,58 @@ def test_what_a_network_cannot_take_is_refused_in_words(make, y):
 @pytest.mark.parametrize("name", NETS)
 def test_no_image_has_no_noise(name):
     net = _trained_looking(NETS[name], torch.float32)
-    assert net(torch.zeros(0, 1, 8, 8)).shape == (0, 1, 8, 8)
+    assert net(torch.zeros(0, 1, 16, 16)).shape == (0, 1, 16, 16)
+
+
+def test_the_transformer_is_attention_by_hand():
+    """One block of one head, written out in sums over tokens, places and all."""
+    net = _trained_looking(lambda: Transformer(8, 32, 1))
+    y, block = torch.randn(1, 1, 8, 8, dtype=torch.float64), net.blocks[0]
+    scale = y.square().mean().sqrt()
+    cells = torch.stack([y[0, 0, i : i + 4, j : j + 4].flatten() for i in (0, 4) for j in (0, 4)])
+    h = cells / scale @ net.embed.weight.T + net.places[0]
+    root = nn.RMSNorm(32, eps=1e-6, elementwise_affine=False).double()
+    q, k, v = (root(h) @ block.queries_keys_values.weight.T).split(32, 1)
+    logits = root(q) @ root(k).T / 32**0.5
+    weights = logits.exp() / logits.exp().sum(1, keepdim=True)
+    h = h + weights @ v @ block.mix.weight.T
+    h = h + nn.functional.gelu(root(h) @ block.widen.weight.T) @ block.narrow.weight.T
+    out = (scale * h @ net.restore.weight.T).reshape(4, 4, 4)
+    by_hand = torch.cat([torch.cat([out[0], out[1]], 1), torch.cat([out[2], out[3]], 1)])
+    torch.testing.assert_close(net(y)[0, 0], by_hand, rtol=1e-9, atol=1e-9)
+    tokens = net.tokens(y / scale)
+    torch.testing.assert_close(block.attend(tokens)[0, 0], weights, rtol=1e-9, atol=1e-9)
+
+
+def test_the_transformer_sees_all_of_the_image_and_tells_places_apart():
+    net = _trained_looking(NETS["transformer"])
+    y = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    corner = torch.zeros_like(y)
+    corner[..., 0, 0] = 1
+    moved = torch.func.jvp(net, (y,), (corner,))[1]
+    assert moved.abs().min() > 0
+    rolled = net(y.roll(4, -1)).roll(-4, -1)  # by a whole patch
+    assert not torch.allclose(rolled, net(y), rtol=0.01)
+
+
+def test_the_transformer_takes_a_black_image():
+    """Its root mean square is zero: the estimate is, and so is no derivative nan."""
+    net = initialize(Transformer(8, 32, 1), seed=0)
+    nn.init.normal_(net.restore.weight)
+    y = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    out = net(y)
+    assert out.abs().max() < 1e-15
+    (grad,) = torch.autograd.grad(out.sum(), y)
+    assert torch.isfinite(grad).all()
+
+
+def test_a_block_of_the_transformer_begins_as_the_identity():
+    net = initialize(Transformer(8, 32, 2), seed=3)
+    h = torch.randn(2, 4, 32)
+    assert torch.equal(net.blocks[1](h), h)
+    assert not net(torch.rand(1, 1, 8, 8)).any()
+    assert torch.equal(net.places, initialize(Transformer(8, 32, 2), seed=3).places)
+    assert not torch.equal(net.places, initialize(Transformer(8, 32, 2), seed=4).places)
 
 
 def test_the_norm_has_a_second_derivative_through_its_deviation():

@@ -73,7 +73,7 @@ def test_both_profiles_of_the_papers_size_hold_the_same_networks():
 NETWORKS = [
     "fashion/N=1/A", "told/fashion/N=10000/A", "celeba/size=20/N=1/A", "celeba/size=160/N=1/A",
     "bfcnn/celeba/N=10/A", "local/faces/pixel/RF=5", "local/c_alpha/size=320/details=3/RF=13",
-    "local/c_alpha/low",
+    "local/c_alpha/low", "transformer/fashion/N=10000/A",
 ]  # fmt: skip
 
 

@@ -359,7 +359,7 @@ def test_a_diverging_loss_is_reported(one_thread):
     [
         ({"optimizer": "sgd"}, "optimizer must be 'muon' or 'adam'"),
         ({"schedule": "linear"}, "schedule must be"),
-        ({"architecture": "vit"}, "architecture must be"),
+        ({"architecture": "vit"}, "architecture must be one of .*'transformer'.*, not 'vit'"),
         ({"bands": "high"}, "bands must be 'low', or 'details' of a level from 1, not 'high'"),
         ({"bands": "details"}, "not 'details' of level 0"),
         ({"bands": "details", "level": 1}, "architecture must be 'bfcnn' for details"),
@@ -410,6 +410,15 @@ def test_a_network_told_sigma_gets_it_as_a_channel_and_is_another_recipe():
     named = find_recipe("told/fashion/N=10000/A")
     blind = find_recipe("fashion/N=10000/A")
     assert named == replace(blind, name=named.name, told_sigma=True)
+
+
+def test_the_transformer_is_trained_as_the_unet_is():
+    """Same images, law of σ, weight, batch, optimizer and rate; steps and precision are its own."""
+    named, unet = find_recipe("transformer/fashion/N=10000/A"), find_recipe("fashion/N=10000/A")
+    own = ("name", "architecture", "channels", "num_layers", "num_steps", "precision")
+    assert named == replace(unet, **{key: getattr(named, key) for key in own})
+    optimizer = make_optimizer(named, make_network(named))
+    assert [len(m) for m in optimizer.matrices] == [384, 128, 512, 128] * named.num_layers
 
 
 def test_local_recipes_differ_in_their_field_alone():

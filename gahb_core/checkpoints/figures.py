@@ -9,7 +9,7 @@ from gahb_core.densities import EnergyDenoiser, EnergyNet, energy_denoiser
 from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.multiscale import Conditional, conditional_denoiser
-from gahb_core.networks import BFCNN, UNet
+from gahb_core.networks import BFCNN, Transformer, UNet
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe
 from gahb_core.training import clean_bands
@@ -18,10 +18,12 @@ CARD_PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
 Blind = Residual | Conditional | EnergyDenoiser
 
 
-def as_denoiser(net: UNet | BFCNN | EnergyNet) -> Blind:
+def as_denoiser(net: UNet | BFCNN | Transformer | EnergyNet) -> Blind:
     """Return the denoiser that a network is: of images, told σ, or of details told the low band."""
     if isinstance(net, EnergyNet):
         return energy_denoiser(net)
+    if isinstance(net, Transformer):
+        return residual_denoiser(net)
     if isinstance(net, UNet):
         told = net.encoder[0][0].in_channels > 1
         return told_denoiser(net) if told else residual_denoiser(net)

@@ -11,7 +11,7 @@ from gahb_core.checkpoints.store import is_there, parse_weights, paths, read_car
 from gahb_core.checkpoints.train import train_missing
 from gahb_core.densities import EnergyNet
 from gahb_core.multiscale import Conditional, MultiScale
-from gahb_core.networks import BFCNN, UNet, fill, fold_norm
+from gahb_core.networks import BFCNN, Transformer, UNet, fill, fold_norm
 from gahb_core.recipes import Recipe, find_recipe, make_network
 
 
@@ -23,7 +23,7 @@ class Checkpoint(NamedTuple):
         card: recipe, data, training curve, figures, hash, versions.
     """
 
-    net: UNet | BFCNN | EnergyNet
+    net: UNet | BFCNN | Transformer | EnergyNet
     card: dict
 
 

@@ -22,10 +22,10 @@ HALF_COSTS_DB = 0.01
 
 
 def _half(net: nn.Module) -> dict[str, Tensor]:
-    """Return the weights with convolutions in half precision, norms (few, of any size) in full."""
+    """Return the weights with matrices in half precision, norms (few, of any size) in full."""
     state = net.state_dict()
     return {
-        k: (v.half() if v.ndim == 4 and v.shape[0] > 1 else v).contiguous()
+        k: (v.half() if v.ndim in (2, 4) and v.shape[0] > 1 else v).contiguous()
         for k, v in state.items()
     }
 

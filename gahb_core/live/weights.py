@@ -99,8 +99,10 @@ def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
     """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
 
     Raises:
-        ValueError: for a network that is told σ, which the engine does not run.
+        ValueError: for a network that is told σ, or a transformer, which the engine does not run.
     """
+    if not isinstance(net, UNet | BFCNN):
+        raise ValueError(f"net must be convolutional, and {name!r} is a {type(net).__name__}")
     if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
         raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
     layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)

@@ -1,8 +1,8 @@
-"""Networks: bias-free UNet and BF-CNN, which map a noisy image to its estimated noise.
+"""Networks: UNet, BF-CNN and a transformer, which map a noisy image to its estimated noise.
 
-No layer adds a constant, and all are homogeneous of degree one in evaluation mode: net(a y) =
-a net(y) for a > 0, and net(y) is linear in y given the signs of its ReLUs. Source: Mohan,
-Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020.
+All are homogeneous of degree one in evaluation mode: net(a y) = a net(y) for a > 0. The
+convolutional ones add no constant anywhere, and net(y) is linear in y given the signs of their
+ReLUs. Source: Mohan, Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020.
 """
 
 from gahb_core.networks.models import (
@@ -14,6 +14,7 @@ from gahb_core.networks.models import (
     receptive_field,
 )
 from gahb_core.networks.norm import EPS, BiasFreeNorm
+from gahb_core.networks.transformer import Block, Transformer
 from gahb_core.networks.weights import fill, initialize
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "EPS",
     "SPATIAL_LAYERS",
     "BiasFreeNorm",
+    "Block",
+    "Transformer",
     "UNet",
     "fill",
     "fold_norm",

@@ -42,7 +42,7 @@ def _conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     return norm(conv(x))
 
 
-def _check_input(y: Tensor, weight: Tensor) -> None:
+def check_input(y: Tensor, weight: Tensor) -> None:
     """Refuse what the first convolution would, in words."""
     channels, shape = weight.shape[1], tuple(y.shape)
     if len(shape) != 4 or shape[1] != channels or 0 in shape[2:] or y.dtype != weight.dtype:
@@ -108,7 +108,7 @@ class UNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise y − x̂."""
-        _check_input(y, self.encoder[0][0].weight)
+        check_input(y, self.encoder[0][0].weight)
         step = 2 ** len(self.encoder)
         if y.shape[-1] % step or y.shape[-2] % step:
             raise ValueError(
@@ -174,7 +174,7 @@ class BFCNN(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise, (B, channels_out, H, W)."""
-        _check_input(y, self.conv_layers[0].weight)
+        check_input(y, self.conv_layers[0].weight)
         h = self.conv_layers[0](y)
         h = h.relu_() if self.first_relu else h
         for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
@@ -229,6 +229,8 @@ def fold_norm(net: UNet | BFCNN) -> UNet | BFCNN:
     (its norms are gone). `net` is left as it was.
     """
     net = deepcopy(net).eval()
+    if not any(isinstance(m, BiasFreeNorm) for m in net.modules()):
+        return net  # a transformer: its norms follow their input and cannot be folded
     if isinstance(net, BFCNN):
         for i, norm in enumerate(net.BN_layers):
             net.conv_layers[i + 1] = _fold_pair(net.conv_layers[i + 1], norm)

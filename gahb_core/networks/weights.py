@@ -3,15 +3,35 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from gahb_core.checks import check_number
 from gahb_core.networks.models import BFCNN, UNet
+from gahb_core.networks.transformer import Transformer
 from gahb_core.noise import make_generator
 
 
-def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
-    """Fill the convolutions of `net` (in place) from `seed` and return it.
+def _initialize_transformer(net: Transformer, generator: Generator, gain: float) -> Transformer:
+    """Draw the matrices by LeCun's law; those that end a step of a block, and the last, are zero.
+
+    A block so begins as the identity. The places start at a deviation of .02, as in DiT.
+    """
+    with torch.no_grad():
+        for linear in (m for m in net.modules() if isinstance(m, nn.Linear)):
+            w = linear.weight
+            w.copy_(torch.randn(w.shape, generator=generator) * gain / math.sqrt(w.shape[1]))
+        net.places.copy_(0.02 * torch.randn(net.places.shape, generator=generator))
+        for block in net.blocks:
+            block.mix.weight.zero_()
+            block.narrow.weight.zero_()
+        net.restore.weight.zero_()
+    return net
+
+
+def initialize(
+    net: UNet | BFCNN | Transformer, seed: int, gain: float = 1.0
+) -> UNet | BFCNN | Transformer:
+    """Fill the convolutions (or matrices) of `net` (in place) from `seed` and return it.
 
     He's normal law, deviation gain √(2 / fan-in); the last convolution starts at zero, so that the
     first estimate is x̂ = y (0 with a skip). γ and the running deviations stay at one. The hidden
@@ -20,6 +40,8 @@ def initialize(net: UNet | BFCNN, seed: int, gain: float = 1.0) -> UNet | BFCNN:
     steps so, at 12.4 dB otherwise.
     """
     gain, generator = check_number(gain, "gain", above=0), make_generator(seed, "weights")
+    if isinstance(net, Transformer):
+        return _initialize_transformer(net, generator, gain)
     last = net.decoder[0][-1] if isinstance(net, UNet) else net.conv_layers[-1]
     with torch.no_grad():
         for conv in net.modules():

@@ -21,6 +21,10 @@ def count_flop(recipe: Recipe) -> int:
         hidden = range(1, recipe.num_layers - 1)
         kernels = [9 if spatial is None or i in spatial else 1 for i in hidden]
         return 2 * pixels * (9 * c[0] * sum(ends) + c[0] ** 2 * sum(kernels))
+    if net == "transformer":
+        tokens = pixels // 16
+        each = 32 * c[0] + recipe.num_layers * (12 * c[0] ** 2 + 2 * tokens * c[0])
+        return 2 * tokens * each
     products = 0
     for b, width in enumerate(c):
         first = c[b - 1] if b else 1 + (recipe.told_sigma or net == "energy")
@@ -39,6 +43,8 @@ def _at_scale(recipe: Recipe) -> Recipe:
     named = "/size=" in recipe.name
     if recipe.architecture == "bfcnn":
         return replace(recipe, channels=(64,), size=largest)
+    if recipe.architecture == "transformer":  # DiT-S
+        return replace(recipe, channels=(384,), num_layers=12, size=largest)
     return replace(recipe, channels=WIDTHS[80], size=recipe.size if named else largest)
 
 

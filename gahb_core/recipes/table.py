@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 import torch
 
 from gahb_core.densities import EnergyNet
-from gahb_core.networks import BFCNN, SPATIAL_LAYERS, UNet, initialize
+from gahb_core.networks import BFCNN, SPATIAL_LAYERS, Transformer, UNet, initialize
 from gahb_core.noise import SigmaLaw
+
+ARCHITECTURES = ("unet", "bfcnn", "transformer", "energy")
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Recipe:
             of the bands, 1/2^j of the images'. Paper (b) multiplies each image by a random
             intensity for all but details; a bias-free network answers to a·x + a·σz as to
             x + σz, times a: another law of σ, so it is left to the law.
-        architecture: "unet", "bfcnn", or "energy": an energy on a UNet, told σ, trained by the dual
-            loss (`densities.dual_errors`), both errors weighing one.
-        channels: UNet: widths from full resolution down, one more than blocks. BF-CNN: (width,).
-        num_layers: BF-CNN: convolutions.
+        architecture: "unet", "bfcnn", "transformer", or "energy": an energy on a UNet, told
+            σ, trained by the dual loss (`densities.dual_errors`), both errors weighing one.
+        channels: UNet: widths from full resolution down, one more than blocks. BF-CNN and
+            transformer: (width,).
+        num_layers: BF-CNN: convolutions. Transformer: blocks.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         skip: BF-CNN: its input is added to what its last convolution gives.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
@@ -79,40 +82,47 @@ class Recipe:
     expected: dict = field(default_factory=dict, compare=False)
 
 
-def _make_empty(recipe: Recipe, told: bool) -> UNet | BFCNN | EnergyNet:
-    widths = recipe.channels
-    if recipe.architecture == "energy":
-        return EnergyNet(widths)
-    if recipe.architecture == "unet":
-        return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
-    ends = (4, 3) if told else (1, 1)
-    return BFCNN(recipe.num_layers, widths[0], *ends, recipe.spatial_layers, recipe.skip)
-
-
-def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
-    """Return the recipe's network with its initial weights.
-
-    Raises:
-        ValueError: for an unknown architecture, or bands that it cannot take.
-    """
-    told = recipe.bands == "details"
+def _check_architecture(recipe: Recipe) -> None:
+    """Refuse an architecture that is not known, and bands, skip or σ that it cannot take."""
+    told, kind = recipe.bands == "details", recipe.architecture
     if recipe.bands not in ("low", "details") or told > (recipe.level > 0):
         raise ValueError(
             "bands must be 'low', or 'details' of a level from 1, "
             f"not {recipe.bands!r} of level {recipe.level}"
         )
-    kind = recipe.architecture
-    if kind not in ("unet", "bfcnn", "energy"):
-        raise ValueError(f"architecture must be 'unet', 'bfcnn' or 'energy', not {kind!r}")
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {ARCHITECTURES}, not {kind!r}")
     if told and kind != "bfcnn":
         raise ValueError(f"architecture must be 'bfcnn' for details, not {kind!r}")
     if recipe.skip and kind != "bfcnn":
         raise ValueError(f"skip must be False for a {kind!r}, not True")
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
+
+
+def _make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
+    widths = recipe.channels
+    if recipe.architecture == "energy":
+        return EnergyNet(widths)
+    if recipe.architecture == "transformer":
+        return Transformer(recipe.size >> recipe.level, widths[0], recipe.num_layers)
+    if recipe.architecture == "unet":
+        return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
+    ends = (4, 3) if recipe.bands == "details" else (1, 1)
+    return BFCNN(recipe.num_layers, widths[0], *ends, recipe.spatial_layers, recipe.skip)
+
+
+def make_network(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
+    """Return the recipe's network with its initial weights.
+
+    Raises:
+        ValueError: for an unknown architecture, or bands that it cannot take.
+    """
+    _check_architecture(recipe)
     with torch.device("cpu"):  # where its weights are drawn
-        net = _make_empty(recipe, told)
-    initialize(net.net if kind == "energy" else net, recipe.seed, recipe.gain)
+        net = _make_empty(recipe)
+    drawn = net.net if recipe.architecture == "energy" else net
+    initialize(drawn, recipe.seed, recipe.gain)
     return net
 
 
@@ -206,6 +216,19 @@ def _endless() -> list[Recipe]:
     return table
 
 
+def _beside(garments: Recipe) -> list[Recipe]:
+    """Return the UNet that is told σ, and the transformer: each beside the UNet of garments.
+
+    At this rate the transformer's loss leaps once, after 3,400 steps, to twenty times its height,
+    and is back after 400 more.
+    """
+    same = replace(garments, num=10_000, expected={})
+    told = replace(same, name="told/fashion/N=10000/A", told_sigma=True)
+    size = {"channels": (128,), "num_layers": 5, "num_steps": 12_000, "precision": "bfloat16"}
+    name = "transformer/fashion/N=10000/A"
+    return [told, replace(same, name=name, architecture="transformer", **size)]
+
+
 def _laptop() -> dict[str, Recipe]:
     reached = {"psnr_out.0": 17.8, "psnr_out.10": 22.4, "psnr_out.20": 28.4, "psnr_out.30": 35.6}
     garments = Recipe("", "fashion", expected=reached)
@@ -213,8 +236,7 @@ def _laptop() -> dict[str, Recipe]:
     faces = Recipe("", "faces", num=6_000, expected=reached)
     table = by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
     table += by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
-    told = replace(garments, name="told/fashion/N=10000/A", num=10_000, told_sigma=True)
-    table.append(replace(told, expected={}))
+    table += _beside(garments)
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
     table += by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):

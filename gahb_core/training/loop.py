@@ -117,6 +117,8 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
     The momentum average of training is noisy and trails the weights, most of all averaged ones.
     """
     norms = _norms(net)
+    if not norms:  # a transformer's follow their input alone
+        return
     device = norms[0].gammas.device
     totals = [torch.zeros_like(n.running_sd) for n in norms]
     net.train()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gahb_core.networks import Block
 from gahb_core.recipes import Recipe
 
 # p(X) = aX + b(XXᵀ)X + c(XXᵀ)²X, five times: singular values in (.01, 1] go to 1 ± .3 (Jordan et
@@ -70,6 +71,8 @@ class GramMuon(torch.optim.Muon):
 class MuonAdam:
     """Muon on the convolutions as matrices (out, in·k·k), Adam on γ, both ends and upsampling.
 
+    Of a transformer, Muon on all matrices of its blocks.
+
     Muon moves a matrix along the orthogonal factor of its averaged gradient, so that every
     direction of it advances alike; its steps have the size of Adam's (`match_rms_adamw`), and one
     rate serves both. torch's Muon takes matrices only: these are views of the weights.
@@ -78,6 +81,8 @@ class MuonAdam:
 
     def __init__(self, net: nn.Module, rate: float) -> None:
         convs = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
+        blocks = [m for m in net.modules() if isinstance(m, Block)]
+        convs += [m.weight for b in blocks for m in b.modules() if isinstance(m, nn.Linear)]
         self.weights = [w for w in convs if min(w.shape[:2]) > 1]
         taken = {id(w) for w in self.weights}
         rest = [p for p in net.parameters() if id(p) not in taken]
@@ -117,7 +122,7 @@ class MuonAdam:
 
 def _as_matrix(values: Tensor, weight: Tensor) -> Tensor:
     """Return (out, in, k, k) as (out, in·k·k), in the order in which `weight` lies in memory."""
-    if weight.is_contiguous(memory_format=torch.channels_last):
+    if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
         values = values.permute(0, 2, 3, 1)
     return values.reshape(len(values), -1)
 
