@@ -32,6 +32,7 @@ class Recipe:
         num_layers: BF-CNN: convolutions.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         skip: BF-CNN: its input is added to what its last convolution gives.
+        residual: BF-CNN: what each hidden layer is given is added to what it gives.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
@@ -62,6 +63,7 @@ class Recipe:
     num_layers: int = 21
     spatial_layers: tuple[int, ...] | None = None
     skip: bool = False
+    residual: bool = False
     told_sigma: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
@@ -86,7 +88,8 @@ def _make_empty(recipe: Recipe, told: bool) -> UNet | BFCNN | EnergyNet:
     if recipe.architecture == "unet":
         return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
     ends = (4, 3) if told else (1, 1)
-    return BFCNN(recipe.num_layers, widths[0], *ends, recipe.spatial_layers, recipe.skip)
+    forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
+    return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
 
 
 def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
@@ -106,8 +109,9 @@ def make_network(recipe: Recipe) -> UNet | BFCNN | EnergyNet:
         raise ValueError(f"architecture must be 'unet', 'bfcnn' or 'energy', not {kind!r}")
     if told and kind != "bfcnn":
         raise ValueError(f"architecture must be 'bfcnn' for details, not {kind!r}")
-    if recipe.skip and kind != "bfcnn":
-        raise ValueError(f"skip must be False for a {kind!r}, not True")
+    for name in ("skip", "residual"):
+        if getattr(recipe, name) and kind != "bfcnn":
+            raise ValueError(f"{name} must be False for a {kind!r}, not True")
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
     with torch.device("cpu"):  # where its weights are drawn
@@ -122,7 +126,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip", "told_sigma", "precision"):
+    for name in ("level", "bands", "skip", "residual", "told_sigma", "precision"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
