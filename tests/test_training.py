@@ -364,6 +364,7 @@ def test_a_diverging_loss_is_reported(one_thread):
         ({"bands": "details"}, "not 'details' of level 0"),
         ({"bands": "details", "level": 1}, "architecture must be 'bfcnn' for details"),
         ({"skip": True}, "skip must be False for a 'unet', not True"),
+        ({"residual": True}, "residual must be False for a 'unet', not True"),
         ({"told_sigma": True, "architecture": "bfcnn"}, "told_sigma must be False for a 'bfcnn'"),
     ],
 )
@@ -386,8 +387,9 @@ def test_recipes_are_found_by_name_and_told_apart():
 
 def test_bands_count_only_where_they_are_not_the_images():
     """Cards written before there were bands stay those of their recipes."""
-    assert not {"level", "bands", "skip", "told_sigma"} & to_json(SMALL).keys()
+    assert not {"level", "bands", "skip", "residual", "told_sigma"} & to_json(SMALL).keys()
     assert to_json(replace(DETAILS, skip=True))["skip"] is True
+    assert to_json(replace(DETAILS, residual=True))["residual"] is True
     low = replace(SMALL, level=2)
     assert to_json(low)["level"] == 2
     assert to_json(DETAILS)["bands"] == "details"
