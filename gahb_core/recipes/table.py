@@ -179,9 +179,10 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
 
     Depth and images are the same; so are steps and (nearly) parameters, among those of pixels and
     among those of details. Those of pixels have more of both: with few, a wide field is wasted on
-    them. The law of details begins where that of pixels does, and ends at σ = 1 as in paper (b);
-    their largest possible coefficient is 1/2 (found in training images of 64×64: .30 and .37 at
-    levels 1 and 2 for faces, .48 and .46 for C^2).
+    them. Those of details are residual: plain ones lost 2 dB at little noise where the field is
+    wide (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
+    does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2 (found in
+    training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for C^2).
     """
     table = []
     for level in (0, 1, 2):
@@ -189,7 +190,8 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
         if level:
             part, widths = f"details={level}", DETAIL_WIDTHS
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
-            bands = {"level": level, "bands": "details", "skip": True, "law": law}
+            bands = {"level": level, "bands": "details", "residual": True, "law": law}
+            bands["batch_size"] = 16 if level > 1 else 8
         for field_, width in widths.items():
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
             table.append(replace(images, name=f"{prefix}/{part}/RF={field_}", **fields, **bands))
