@@ -227,6 +227,7 @@ OURS = {
         (1, 1, 9, 7)),
     "details": lambda: make_told(),
     "details, a skip": lambda: make_told(skip=True),
+    "details, residual": lambda: make_told(residual=True),
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def a_network(kind):
     """A small network whose norms are not at rest: as training leaves it, in full precision."""
     nets = {"unet": UNet(2, base=6), "bfcnn": BFCNN(5, 10, spatial_layers=(2,))}
     nets["details"] = BFCNN(4, 8, 4, 3, skip=True)
+    nets["residual"] = BFCNN(4, 8, 4, 3, residual=True)
     net, generator = initialize(nets[kind], 0), make_generator(1)
     for name, value in net.state_dict().items():
         if name.endswith(("gammas", "running_sd")):
@@ -72,7 +73,7 @@ def folded_weights(net):
 # --- the file of a network ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["unet", "bfcnn", "details"])
+@pytest.mark.parametrize("kind", ["unet", "bfcnn", "details", "residual"])
 def test_a_packed_network_holds_the_folded_weights_in_order(kind):
     net = a_network(kind)
     header, content = live.pack_network(net, kind)

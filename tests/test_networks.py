@@ -24,6 +24,7 @@ NETS = {
     "bfcnn 9x9": lambda: BFCNN(21, 8, spatial_layers=SPATIAL_LAYERS[9]),
     "bfcnn skip": lambda: BFCNN(6, 8, skip=True),
     "transformer": lambda: Transformer(16, 64, 2),
+    "bfcnn residual": lambda: BFCNN(7, 8, spatial_layers=(2, 3), residual=True),
 }
 
 
@@ -186,6 +187,31 @@ def test_a_skip_gives_the_noisy_bands_minus_the_convolutions():
     y = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(skip(y), y[:, 1:] - plain(y), rtol=0, atol=1e-12)
     assert torch.equal(initialize(skip, seed=0)(y), y[:, 1:])  # the first estimate is zero
+
+
+def test_a_residual_network_adds_what_each_layer_is_given_and_folds_into_a_plain_one():
+    net = _trained_looking(lambda: BFCNN(5, 6, 4, 3, spatial_layers=(1, 3), residual=True))
+    y = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    h = net.conv_layers[0](y).clamp(min=0)
+    for conv, norm in zip(net.conv_layers[1:-1], net.BN_layers, strict=True):
+        h = (h + conv(h) * norm.gammas / norm.running_sd).clamp(min=0)
+    torch.testing.assert_close(net(y), net.conv_layers[-1](h), rtol=0, atol=1e-12)
+    plain = BFCNN(5, 6, 4, 3, spatial_layers=(1, 3), first_relu=True).double()
+    plain.BN_layers = nn.ModuleList(nn.Identity() for _ in plain.BN_layers)
+    plain.load_state_dict(fold_norm(net).state_dict())
+    torch.testing.assert_close(plain(y), net(y), rtol=0, atol=1e-12)
+
+
+def test_at_first_all_of_what_a_residual_network_is_given_reaches_its_last_layer():
+    """Before training, some last layer gives y itself, whatever the depth."""
+    net = initialize(BFCNN(21, 12, 4, 3, residual=True), seed=0).double()
+    for norm in net.BN_layers:
+        norm.gammas.data.zero_()  # no steps yet: only what is carried along
+    y = torch.randn(1, 4, 6, 6, dtype=torch.float64)
+    with torch.no_grad():
+        for i in range(3):  # kernels i and i + 6 are opposite: the band's two signs
+            net.conv_layers[-1].weight[i, [1 + i, 7 + i], 1, 1] = torch.tensor([1.0, -1.0]).double()
+    torch.testing.assert_close(net(y), y[:, 1:], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -364,6 +364,7 @@ def test_a_diverging_loss_is_reported(one_thread):
         ({"bands": "details"}, "not 'details' of level 0"),
         ({"bands": "details", "level": 1}, "architecture must be 'bfcnn' for details"),
         ({"skip": True}, "skip must be False for a 'unet', not True"),
+        ({"residual": True}, "residual must be False for a 'unet', not True"),
         ({"told_sigma": True, "architecture": "bfcnn"}, "told_sigma must be False for a 'bfcnn'"),
     ],
 )
@@ -386,8 +387,9 @@ def test_recipes_are_found_by_name_and_told_apart():
 
 def test_bands_count_only_where_they_are_not_the_images():
     """Cards written before there were bands stay those of their recipes."""
-    assert not {"level", "bands", "skip", "told_sigma"} & to_json(SMALL).keys()
+    assert not {"level", "bands", "skip", "residual", "told_sigma"} & to_json(SMALL).keys()
     assert to_json(replace(DETAILS, skip=True))["skip"] is True
+    assert to_json(replace(DETAILS, residual=True))["residual"] is True
     low = replace(SMALL, level=2)
     assert to_json(low)["level"] == 2
     assert to_json(DETAILS)["bands"] == "details"
@@ -428,10 +430,11 @@ def test_local_recipes_differ_in_their_field_alone():
     for name, net in nets.items():
         assert receptive_field(net) == int(name.partition("/RF=")[2])
         assert net.conv_layers[0].weight.shape[1] == (4 if "details" in name else 1)
-    for images, part in product(("faces", "c_alpha"), ("pixel", "details")):
-        same = [r for n, r in local.items() if n.startswith(f"local/{images}/{part}")]
-        assert len(same) == (5 if part == "pixel" else 10)
-        assert len({(r.num_steps, r.batch_size, r.size, r.num_layers) for r in same}) == 1
+    for images, part in product(("faces", "c_alpha"), ("pixel", "details=1", "details=2")):
+        same = [r for n, r in local.items() if n.startswith(f"local/{images}/{part}/")]
+        assert len(same) == 5
+        alike = {replace(r, name="", channels=(), spatial_layers=None) for r in same}
+        assert len(alike) == 1
         counts = [num_parameters(nets[r.name]) for r in same]
         assert max(counts) < 1.25 * min(counts)
 

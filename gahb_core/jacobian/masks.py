@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
 from gahb_core.denoisers import Denoiser
-from gahb_core.networks import BFCNN, BiasFreeNorm, UNet
+from gahb_core.networks import BFCNN, BiasFreeNorm, UNet, fold_norm
 
 
 class Part(NamedTuple):
@@ -100,6 +100,7 @@ def _level(net: UNet, b: int, x: Tensor) -> Part:
 
 
 def _cnn(net: BFCNN, x: Tensor) -> Part:
+    net = fold_norm(net) if net.residual else net
     first, *hidden, last = net.conv_layers
     layers = [first, *([nn.ReLU()] if net.first_relu else [])]
     for conv, norm in zip(hidden, net.BN_layers, strict=True):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gahb_core.checkpoints import load
 from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
-from gahb_core.networks import BFCNN, BiasFreeNorm, UNet
+from gahb_core.networks import BFCNN, BiasFreeNorm, UNet, fold_norm
 
 FORMAT = 1
 Layer = list[Any]
@@ -69,10 +69,12 @@ def _unet_layers(net: UNet) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
 
 
 def _bfcnn_layers(net: BFCNN) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
+    net = fold_norm(net) if net.residual else net
     first, *hidden, last = net.conv_layers
     layers = [(_conv_layer(first, relu=net.first_relu), first.weight.detach(), None)]
     for conv, norm in zip(hidden, net.BN_layers, strict=True):
-        layers.append((_conv_layer(conv, relu=True), conv.weight.detach(), _scale(norm)))
+        scale = _scale(norm) if isinstance(norm, BiasFreeNorm) else None
+        layers.append((_conv_layer(conv, relu=True), conv.weight.detach(), scale))
     return [*layers, (_conv_layer(last, relu=False), last.weight.detach(), None)]
 
 

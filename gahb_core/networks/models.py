@@ -140,6 +140,9 @@ class BFCNN(nn.Module):
         skip: the convolutions give x̂, and the network y − x̂ (y: the last `channels_out` of the
             channels in). Details are small: at most levels of σ nearly all of y is noise, and a
             stack of layers that must copy y to its noise copies it badly.
+        residual: a ReLU after the first convolution, and each hidden layer is ReLU(h + norm(conv
+            h)). What reaches a layer is ≥ 0, so a norm at rest and h fold into the convolution
+            (`fold_norm`): it computes what a plain BF-CNN can, and is trained more easily.
     """
 
     def __init__(
@@ -151,9 +154,10 @@ class BFCNN(nn.Module):
         spatial_layers: Sequence[int] | None = None,
         skip: bool = False,
         first_relu: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        self.skip, self.first_relu = skip, first_relu
+        self.skip, self.first_relu, self.residual = skip, first_relu or residual, residual
         num_layers = check_count(num_layers, "num_layers", 2)
         ends = {"channels_in": channels_in, "channels_out": channels_out}
         for name, number in {"num_channels": num_channels, **ends}.items():
@@ -178,7 +182,8 @@ class BFCNN(nn.Module):
         h = self.conv_layers[0](y)
         h = h.relu_() if self.first_relu else h
         for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
-            h = _conv_norm(conv, norm, h).relu_()
+            step = _conv_norm(conv, norm, h)
+            h = (step + h if self.residual else step).relu_()
         h = self.conv_layers[-1](h)
         return y[:, -h.shape[1] :] - h if self.skip else h
 
@@ -216,9 +221,11 @@ def receptive_field(net: UNet | BFCNN) -> int:
     return max(widths)
 
 
-def _fold_pair(conv: nn.Conv2d, norm: BiasFreeNorm) -> nn.Conv2d:
-    folded = deepcopy(conv)
-    folded.weight = nn.Parameter(_fold_weight(conv, norm).detach())
+def _fold_pair(conv: nn.Conv2d, norm: BiasFreeNorm, residual: bool = False) -> nn.Conv2d:
+    folded, weight = deepcopy(conv), _fold_weight(conv, norm).detach()
+    if residual:  # h + conv h: one more at the centre of each channel's own kernel
+        weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2].diagonal().add_(1)
+    folded.weight = nn.Parameter(weight)
     return folded
 
 
@@ -226,15 +233,16 @@ def fold_norm(net: UNet | BFCNN) -> UNet | BFCNN:
     """Return a copy of `net` in evaluation mode whose norms are folded into the convolutions.
 
     The copy computes the same function with fewer operations; it cannot be trained further
-    (its norms are gone). `net` is left as it was.
+    (its norms are gone). A residual BF-CNN becomes a plain one. `net` is left as it was.
     """
     net = deepcopy(net).eval()
     if not any(isinstance(m, BiasFreeNorm) for m in net.modules()):
         return net  # a transformer: its norms follow their input and cannot be folded
     if isinstance(net, BFCNN):
         for i, norm in enumerate(net.BN_layers):
-            net.conv_layers[i + 1] = _fold_pair(net.conv_layers[i + 1], norm)
+            net.conv_layers[i + 1] = _fold_pair(net.conv_layers[i + 1], norm, net.residual)
         net.BN_layers = nn.ModuleList(nn.Identity() for _ in net.BN_layers)
+        net.residual = False
         return net
     for block in [*net.encoder, net.mid_block, *net.decoder]:
         for i, layer in enumerate(block):

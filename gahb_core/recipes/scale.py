@@ -95,7 +95,7 @@ def _large(prefix: str, images: Recipe, levels: int) -> list[Recipe]:
     table = [replace(low, name=f"{prefix}/low")]
     for level in range(1, levels + 1):
         law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
-        bands = {"level": level, "bands": "details", "skip": True, "law": law}
+        bands = {"level": level, "bands": "details", "residual": True, "law": law}
         for side in DETAIL_WIDTHS:
             fields = {"channels": (64,), "spatial_layers": SPATIAL_LAYERS[side]}
             name = f"{prefix}/details={level}/RF={side}"

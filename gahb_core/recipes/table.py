@@ -35,6 +35,7 @@ class Recipe:
         num_layers: BF-CNN: convolutions. Transformer: blocks.
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         skip: BF-CNN: its input is added to what its last convolution gives.
+        residual: BF-CNN: what each hidden layer is given is added to what it gives.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
@@ -65,6 +66,7 @@ class Recipe:
     num_layers: int = 21
     spatial_layers: tuple[int, ...] | None = None
     skip: bool = False
+    residual: bool = False
     told_sigma: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
@@ -94,8 +96,9 @@ def _check_architecture(recipe: Recipe) -> None:
         raise ValueError(f"architecture must be one of {ARCHITECTURES}, not {kind!r}")
     if told and kind != "bfcnn":
         raise ValueError(f"architecture must be 'bfcnn' for details, not {kind!r}")
-    if recipe.skip and kind != "bfcnn":
-        raise ValueError(f"skip must be False for a {kind!r}, not True")
+    for name in ("skip", "residual"):
+        if getattr(recipe, name) and kind != "bfcnn":
+            raise ValueError(f"{name} must be False for a {kind!r}, not True")
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
 
@@ -109,7 +112,8 @@ def _make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     if recipe.architecture == "unet":
         return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
     ends = (4, 3) if recipe.bands == "details" else (1, 1)
-    return BFCNN(recipe.num_layers, widths[0], *ends, recipe.spatial_layers, recipe.skip)
+    forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
+    return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
 
 
 def make_network(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
@@ -132,7 +136,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip", "told_sigma", "precision"):
+    for name in ("level", "bands", "skip", "residual", "told_sigma", "precision"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
@@ -185,9 +189,10 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
 
     Depth and images are the same; so are steps and (nearly) parameters, among those of pixels and
     among those of details. Those of pixels have more of both: with few, a wide field is wasted on
-    them. The law of details begins where that of pixels does, and ends at σ = 1 as in paper (b);
-    their largest possible coefficient is 1/2 (found in training images of 64×64: .30 and .37 at
-    levels 1 and 2 for faces, .48 and .46 for C^2).
+    them. Those of details are residual: plain ones lost 2 dB at little noise where the field is
+    wide (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
+    does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2 (found in
+    training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for C^2).
     """
     table = []
     for level in (0, 1, 2):
@@ -195,7 +200,8 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
         if level:
             part, widths = f"details={level}", DETAIL_WIDTHS
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
-            bands = {"level": level, "bands": "details", "skip": True, "law": law}
+            bands = {"level": level, "bands": "details", "residual": True, "law": law}
+            bands["batch_size"] = 16 if level > 1 else 8
         for field_, width in widths.items():
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
             table.append(replace(images, name=f"{prefix}/{part}/RF={field_}", **fields, **bands))
@@ -242,6 +248,11 @@ def _laptop() -> dict[str, Recipe]:
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
+    large = replace(faces, size=64, batch_size=16, num_steps=7_500, expected={})
+    table.append(replace(large, name="faces/size=64/N=6000/A"))
+    energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0), expected={})
+    energy = replace(energy, batch_size=8, num_steps=20_000, learning_rate=2e-3, freeze_norm=0.1)
+    table += by_num(energy, "energy/fashion", (10_000,))
     contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
     table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})

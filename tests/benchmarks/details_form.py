@@ -1,11 +1,11 @@
-"""What the skip and the width do to a network of details: short trainings at level 2 of faces.
+"""What form and width do to a network of details: short trainings at level 2 of faces.
 
-    python tests/benchmarks/details_skip.py
+    python tests/benchmarks/details_form.py
 
-Trains the recipes `local/faces/details=2/RF=…` of FIELDS with and without the skip, and that of the
-widest field also with twice the channels (a minute of one core each), and measures each on
-the same images of split B. A variant that is in the file is not trained again. The page on
-training shows it.
+Trains the recipes `local/faces/details=2/RF=…` of FIELDS in each of FORMS, and that of the widest
+field also with twice the channels (a minute of one core each), and measures each on the same
+images of split B. A variant that is in the file is not trained again. The page on training shows
+it.
 """
 
 from dataclasses import replace
@@ -21,9 +21,14 @@ from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
 from gahb_core.training import clean_bands, train
 
-OUT = FOLDER / "details_skip.json"
+OUT = FOLDER / "details_form.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands
 FIELDS, NUM = (9, 43), 256
+FORMS = {
+    "skip": {"skip": True, "residual": False},
+    "no skip": {"skip": False, "residual": False},
+    "residual": {"skip": False, "residual": True},
+}
 
 
 def list_variants() -> dict[str, Recipe]:
@@ -34,9 +39,9 @@ def list_variants() -> dict[str, Recipe]:
         widths = (1, 2) if field == max(FIELDS) else (1,)
         for times in widths:
             width = times * recipe.channels[0]
-            for skip in (True, False):
-                name = f"{field}×{field}, {width} channels, {'skip' if skip else 'no skip'}"
-                found[name] = replace(recipe, channels=(width,), skip=skip)
+            for form, switches in FORMS.items():
+                name = f"{field}×{field}, {width} channels, {form}"
+                found[name] = replace(recipe, channels=(width,), **switches)
     return found
 
 
