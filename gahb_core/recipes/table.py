@@ -220,6 +220,11 @@ def _laptop() -> dict[str, Recipe]:
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
+    large = replace(faces, size=64, batch_size=16, num_steps=7_500, expected={})
+    table.append(replace(large, name="faces/size=64/N=6000/A"))
+    energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0), expected={})
+    energy = replace(energy, batch_size=8, num_steps=20_000, learning_rate=2e-3, freeze_norm=0.1)
+    table += by_num(energy, "energy/fashion", (10_000,))
     contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
     table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
