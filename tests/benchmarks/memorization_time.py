@@ -1,6 +1,6 @@
-"""When networks memorize: garments of 16×16, n = 64 to 512, kept at powers of √2 of the step.
+"""When networks memorize: garments of 16×16, n = 16 to 512, kept at powers of √2 of the step.
 
-    python tests/benchmarks/memorization_time.py FOLDER A     (half an hour of one core)
+    python tests/benchmarks/memorization_time.py FOLDER A     (20 minutes of one core)
     python tests/benchmarks/memorization_time.py FOLDER B
     python tests/benchmarks/memorization_time.py FOLDER collect
 
@@ -30,8 +30,8 @@ from gahb_core.sampling import sample
 from gahb_core.training import estimate_norms, make_batch, make_optimizer
 
 OUT = FOLDER / "memorization_time.json"
-NUMS, SIZE, NUM_SAMPLES, SHOWN = (64, 128, 256, 512), 16, 64, 8
-STEPS_PER_IMAGE = 128  # of the longest training
+NUMS, SIZE, NUM_SAMPLES, SHOWN = (16, 32, 64, 128, 256, 512), 16, 64, 8
+STEPS_PER_IMAGE = 256  # of the longest training
 KEPT = [round(2 ** (k / 2)) for k in range(12, 33)]  # 64, 91, 128 … 65,536
 SIGMAS = (0.05, 0.1, 0.2, 0.5)
 BASE = Recipe("", "fashion", size=SIZE, channels=(16, 32, 64), batch_size=16, ema=0.995)
