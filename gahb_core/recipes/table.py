@@ -220,8 +220,6 @@ def _laptop() -> dict[str, Recipe]:
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
-    large = replace(faces, size=64, batch_size=16, num_steps=7_500, expected={})
-    table.append(replace(large, name="faces/size=64/N=6000/A"))
     energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0), expected={})
     energy = replace(energy, batch_size=8, num_steps=15_000, learning_rate=2e-3, freeze_norm=0.1)
     energy = replace(energy, clip=1.0)  # without it one of two stayed at its first plateau
