@@ -119,7 +119,7 @@ def estimate_log_z(energy: Energy, x: Tensor, sigma: float, seed: int) -> float:
 
     log Z = H(p_σ) − E U(y, σ), and H ≤ ½ D log(2πe(σ² + v)), v the mean variance of a pixel of x;
     this bound is taken. Without v (as in the paper) H is below its true value by at most
-    ½ D log(1 + v/σ²): .18 dB a dimension for the mixture of chapter 14, whose v is 8.5, at σ = 10.
+    ½ D log(1 + v/σ²): .18 dB a dimension for the mixture of chapter 15, whose v is 8.5, at σ = 10.
 
     Args:
         energy: U.
