@@ -68,7 +68,7 @@ def mixture(*shape):
 EXAMPLES = {
     "gaussian": Example(D.gaussian_denoiser, lambda: (rand(3), torch.eye(3).double()), (3,)),
     "mixture": Example(D.mixture_denoiser, lambda: mixture(1, 2, 2), (1, 2, 2)),
-    "memory": Example(D.posterior_mean, lambda: (rand(9, *GREY), 4), GREY),
+    "memory": Example(D.memory_denoiser, lambda: (rand(9, *GREY), 4), GREY),
     "disks": Example(D.disk_denoiser, lambda: (10, 16), (1, 10, 10)),
     "disks, refined": Example(
         D.refine_disks, lambda: (images.make_disks(1, 10).double(), 0.5, 9.0, 8), (1, 10, 10)
@@ -81,14 +81,14 @@ EXAMPLES = {
     "equivariant": Example(D.equivariant_denoiser, lambda: (rand(7, *GREY), 3), GREY),
     "circular": Example(D.equivariant_denoiser, lambda: (rand(7, *GREY), 3, True), GREY),
     "crops": Example(D.crop_denoiser, lambda: (rand(7, *GREY), 3), GREY),
-    "shrinkage": Example(D.make_shrinkage, lambda: (wavelet(), lambda c, s: c / (1 + s)), GREY),
-    "wiener": Example(D.make_wiener, lambda: (bases.make_fourier(8), rand(6, *GREY)), GREY),
-    "hard": Example(D.make_threshold, lambda: (wavelet(), 3.0), GREY),
-    "soft": Example(D.make_threshold, lambda: (wavelet(), "universal", "soft"), GREY),
-    "sure": Example(D.make_sure_threshold, lambda: (wavelet(),), GREY),
-    "oracle": Example(D.make_oracle, lambda: (wavelet(), rand(4, *GREY)), GREY, alone=False),
+    "shrinkage": Example(D.shrinkage_denoiser, lambda: (wavelet(), lambda c, s: c / (1 + s)), GREY),
+    "wiener": Example(D.wiener_denoiser, lambda: (bases.make_fourier(8), rand(6, *GREY)), GREY),
+    "hard": Example(D.threshold_denoiser, lambda: (wavelet(), 3.0), GREY),
+    "soft": Example(D.threshold_denoiser, lambda: (wavelet(), "universal", "soft"), GREY),
+    "sure": Example(D.sure_denoiser, lambda: (wavelet(),), GREY),
+    "oracle": Example(D.oracle_denoiser, lambda: (wavelet(), rand(4, *GREY)), GREY, alone=False),
     "cycle-spin": Example(
-        D.make_cycle_spin, lambda: (D.make_threshold(wavelet(), 3.0), 4), GREY
+        D.cycle_spin_denoiser, lambda: (D.threshold_denoiser(wavelet(), 3.0), 4), GREY
     ),
     "residual": Example(D.residual_denoiser, network, GREY, blind=True, net=True),
     "told": Example(D.told_denoiser, lambda: network(2), GREY, net=True, any_size=True),

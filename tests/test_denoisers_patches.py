@@ -126,7 +126,7 @@ def test_rows_by_hand():
 def test_several_channels():
     train, y = draw(5, 3, SIDE, SIDE, seed=3), draw(1, 3, SIDE, SIDE, seed=4)
     found = denoisers.local_denoiser(train, 2 * SIDE - 1)(y, 0.5)
-    same(found, denoisers.posterior_mean(train)(y, 0.5))
+    same(found, denoisers.memory_denoiser(train)(y, 0.5))
     f = denoisers.equivariant_denoiser(train, 3)
     same(jacobian.dense(f, y, 0.5), f.rows(y, 0.5)[0])
 
@@ -151,7 +151,7 @@ def test_black_and_white_give_the_majority_of_the_window():
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
 def test_windows_that_see_all_make_the_memorizer(sigma):
-    expected = denoisers.posterior_mean(TRAIN)(Y, sigma)
+    expected = denoisers.memory_denoiser(TRAIN)(Y, sigma)
     same(denoisers.local_denoiser(TRAIN, 2 * SIDE - 1)(Y, sigma), expected)
     same(denoisers.equivariant_denoiser(TRAIN, 2 * SIDE + 1)(Y, sigma), expected)
     same(denoisers.crop_denoiser(TRAIN, SIDE)(Y, sigma), expected)

@@ -20,12 +20,12 @@ def images(num=6, seed=0, channels=1):
 
 
 ALL = {
-    "wiener": shrinkage.make_wiener(bases.make_fourier(SIZE), images()),
-    "hard": shrinkage.make_threshold(WAVELET, 3.0),
-    "soft": shrinkage.make_threshold(WAVELET, "universal", "soft"),
-    "sure": shrinkage.make_sure_threshold(WAVELET),
-    "oracle": shrinkage.make_oracle(WAVELET, images(2, 7)),
-    "cyclespin": shrinkage.make_cycle_spin(shrinkage.make_threshold(WAVELET, 3.0), 4),
+    "wiener": shrinkage.wiener_denoiser(bases.make_fourier(SIZE), images()),
+    "hard": shrinkage.threshold_denoiser(WAVELET, 3.0),
+    "soft": shrinkage.threshold_denoiser(WAVELET, "universal", "soft"),
+    "sure": shrinkage.sure_denoiser(WAVELET),
+    "oracle": shrinkage.oracle_denoiser(WAVELET, images(2, 7)),
+    "cyclespin": shrinkage.cycle_spin_denoiser(shrinkage.threshold_denoiser(WAVELET, 3.0), 4),
 }
 
 
@@ -38,7 +38,7 @@ def test_jacobian_under_vmap_is_that_of_autograd(name):
 
 def test_wiener_is_the_best_of_all_factors_on_its_training_images():
     x, basis, sigma = images(40), bases.make_dct(SIZE), 0.3
-    f = shrinkage.make_wiener(basis, x)
+    f = shrinkage.wiener_denoiser(basis, x)
     zero = basis.analyze(f(torch.zeros(1, 1, SIZE, SIZE).double(), sigma))
     factors = basis.analyze(f(basis.synthesize(torch.eye(SIZE**2).double()), sigma)) - zero
     power = basis.analyze(x - x.mean(0)).square().mean(0)
@@ -50,7 +50,7 @@ def test_wiener_is_the_best_of_all_factors_on_its_training_images():
 
 
 def test_uncentred_wiener_scales_with_y():
-    f = shrinkage.make_wiener(WAVELET, images(), centred=False)
+    f = shrinkage.wiener_denoiser(WAVELET, images(), centred=False)
     y = images(2, 3)
     torch.testing.assert_close(f(3 * y, 0.2), 3 * f(y, 0.2), rtol=0, atol=1e-12)
 
@@ -59,7 +59,7 @@ def test_oracle_has_the_risk_of_theory():
     """E‖x̂ − x‖² = Σ c²σ²/(c² + σ²), averaged over noise."""
     x, sigma, basis = images(1, 4), 0.2, WAVELET
     energy = basis.analyze(x).square()
-    f = shrinkage.make_oracle(basis, x.expand(4000, -1, -1, -1))
+    f = shrinkage.oracle_denoiser(basis, x.expand(4000, -1, -1, -1))
     noise = torch.randn(4000, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(5)).double()
     errors = (f(x + sigma * noise, sigma) - x).square().flatten(1).sum(1)
     expected = (energy * sigma**2 / (energy + sigma**2)).sum().item()
@@ -73,12 +73,12 @@ def test_thresholding_is_that_of_pywavelets(kind):
     coefficients = pywt.wavedec2(y[0, 0].numpy(), "db2", "periodization", 2)
     details = [tuple(pywt.threshold(d, 0.25, kind) for d in level) for level in coefficients[1:]]
     expected = pywt.waverec2([coefficients[0], *details], "db2", "periodization")
-    x_hat = shrinkage.make_threshold(WAVELET, 2.5, kind)(y, sigma)
+    x_hat = shrinkage.threshold_denoiser(WAVELET, 2.5, kind)(y, sigma)
     np.testing.assert_allclose(x_hat[0, 0].numpy(), expected, rtol=0, atol=1e-10)
 
 
 def test_universal_threshold_removes_noise_alone():
-    f = shrinkage.make_threshold(WAVELET, "universal")
+    f = shrinkage.threshold_denoiser(WAVELET, "universal")
     z = torch.randn(200, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(8)).double()
     c = WAVELET.analyze(f(z, 1.0))
     details = c[:, WAVELET.frequency > 0]
@@ -120,12 +120,12 @@ def test_cycle_spinning_by_all_shifts_commutes_with_shifts():
 
 def test_shifts_may_be_given():
     y = images(1, 12)
-    one = shrinkage.make_cycle_spin(ALL["hard"], [(0, 0)])
+    one = shrinkage.cycle_spin_denoiser(ALL["hard"], [(0, 0)])
     torch.testing.assert_close(one(y, 0.2), ALL["hard"](y, 0.2))
     assert shrinkage.grid_shifts(2, 4) == [(0, 0), (0, 4), (4, 0), (4, 4)]
 
 
-@pytest.mark.parametrize("make", [shrinkage.make_threshold, shrinkage.make_sure_threshold])
+@pytest.mark.parametrize("make", [shrinkage.threshold_denoiser, shrinkage.sure_denoiser])
 def test_channels_are_thresholded_alike(make):
     y = images(2, 13, channels=1)
     f = make(WAVELET)
@@ -136,15 +136,15 @@ def test_channels_are_thresholded_alike(make):
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"kind must be one of \['hard', 'soft'\], not 'firm'"):
-        shrinkage.make_threshold(WAVELET, 3, "firm")
+        shrinkage.threshold_denoiser(WAVELET, 3, "firm")
     with pytest.raises(ValueError, match="a, if not 'universal', must be at least 0, not -1"):
-        shrinkage.make_threshold(WAVELET, -1)
+        shrinkage.threshold_denoiser(WAVELET, -1)
     with pytest.raises(ValueError, match="a, if not 'universal', must be at least 0, not 'best'"):
-        shrinkage.make_threshold(WAVELET, "best")
+        shrinkage.threshold_denoiser(WAVELET, "best")
     with pytest.raises(ValueError, match="x must hold at least one image"):
-        shrinkage.make_wiener(WAVELET, images(0))
+        shrinkage.wiener_denoiser(WAVELET, images(0))
     with pytest.raises(ValueError, match=r"shifts must hold at least one shift .*, not \[\]"):
-        shrinkage.make_cycle_spin(ALL["hard"], [])
+        shrinkage.cycle_spin_denoiser(ALL["hard"], [])
 
 
 NAN = float("nan")
@@ -153,10 +153,10 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: shrinkage.make_threshold(WAVELET, NAN), "must be at least 0, not nan"),
-        (lambda: shrinkage.make_threshold(WAVELET, True), "must be at least 0, not True"),
+        (lambda: shrinkage.threshold_denoiser(WAVELET, NAN), "must be at least 0, not nan"),
+        (lambda: shrinkage.threshold_denoiser(WAVELET, True), "must be at least 0, not True"),
         (
-            lambda: shrinkage.make_threshold(WAVELET, mean=NAN),
+            lambda: shrinkage.threshold_denoiser(WAVELET, mean=NAN),
             "mean must be a finite number, not nan",
         ),
         (lambda: shrinkage.wiener_factors(torch.tensor([-1.0]), 0.1), "power must not be negative"),
@@ -168,13 +168,13 @@ NAN = float("nan")
             lambda: shrinkage.wiener_factors(torch.tensor([1.0]), NAN),
             "sigma must be a finite number, not nan",
         ),
-        (lambda: shrinkage.make_wiener(WAVELET, NAN * images()), "x must be finite"),
-        (lambda: shrinkage.make_oracle(WAVELET, NAN * images()), "x must be finite"),
+        (lambda: shrinkage.wiener_denoiser(WAVELET, NAN * images()), "x must be finite"),
+        (lambda: shrinkage.oracle_denoiser(WAVELET, NAN * images()), "x must be finite"),
         (lambda: ALL["oracle"](images(3), 0.1), "y must have 2 images .* not 3"),
         (lambda: shrinkage.grid_shifts(2, 0), "step must be at least 1, not 0"),
         (lambda: shrinkage.grid_shifts(0), "num must be at least 1, not 0"),
-        (lambda: shrinkage.make_cycle_spin(ALL["hard"], 2.5), "shifts must be a whole number"),
-        (lambda: shrinkage.make_cycle_spin(ALL["hard"], [(0, 0.5)]), "shifts must be a whole"),
+        (lambda: shrinkage.cycle_spin_denoiser(ALL["hard"], 2.5), "shifts must be a whole number"),
+        (lambda: shrinkage.cycle_spin_denoiser(ALL["hard"], [(0, 0.5)]), "shifts must be a whole"),
         (lambda: shrinkage.universal_factor(0), "num must be at least 1, not 0"),
     ],
 )

@@ -7,8 +7,8 @@ import torch
 
 from gahb_core.denoisers import (
     gaussian_denoiser,
+    memory_denoiser,
     mixture_denoiser,
-    posterior_mean,
     residual_denoiser,
 )
 from gahb_core.densities import (
@@ -40,7 +40,7 @@ def _priors():
         torch.tensor([0.3, 0.7], dtype=DOUBLE), 3 * _normal(2, 4, seed=3),
         torch.tensor([0.5, 2.0], dtype=DOUBLE),
     )  # fmt: skip
-    return {"gaussian": gaussian, "mixture": mixture, "finite set": posterior_mean(_normal(5, 4))}
+    return {"gaussian": gaussian, "mixture": mixture, "finite set": memory_denoiser(_normal(5, 4))}
 
 
 PRIORS = _priors()
@@ -70,7 +70,7 @@ def test_the_density_of_a_finite_set_is_a_mean_of_normals(block):
     train, y, sigma = _normal(5, 1, 2, 2), _normal(3, 1, 2, 2, seed=7), 0.4
     away = (y[:, None] - train).square().sum((2, 3, 4)) / (2 * sigma**2)
     want = (-away).exp().mean(1).log() - 2 * math.log(2 * math.pi * sigma**2)
-    torch.testing.assert_close(posterior_mean(train, block).log_density(y, sigma), want)
+    torch.testing.assert_close(memory_denoiser(train, block).log_density(y, sigma), want)
 
 
 @pytest.mark.parametrize("name", PRIORS)

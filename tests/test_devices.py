@@ -18,7 +18,7 @@ from gahb_core import checkpoints, denoisers, densities, sampling
 from gahb_core.denoisers.posterior import window_rule
 from gahb_core.noise import add_noise, sample_normal
 from gahb_core.recipes import RECIPES
-from gahb_core.training import train
+from gahb_core.training import fit
 
 
 def constrain(measurement, x):
@@ -49,7 +49,7 @@ MORE = {
 
 def learn(name):
     """Return the weights of a network after one step of training, and what it is measured on."""
-    (done,) = train(replace(RECIPES["smoke"][name], num_steps=1))
+    (done,) = fit(replace(RECIPES["smoke"][name], num_steps=1))
     return done.net.state_dict()
 
 

@@ -44,7 +44,7 @@ def make_files(folder):
     """Return name → (path, reader, whether one flipped bit must be seen) of files of every kind."""
     os.environ["GAHB_CHECKPOINTS"] = str(folder)
     state = folder / "half.state"
-    for progress in training.train(RECIPE, state, save_seconds=0.0):
+    for progress in training.fit(RECIPE, state, save_seconds=0.0):
         checkpoints.save(progress.net, RECIPE, "smoke", {"seconds": 0})
     weights, card, _ = checkpoints.paths(NAME, "smoke")
 
@@ -52,7 +52,7 @@ def make_files(folder):
         return checkpoints.load(NAME, "smoke", RECIPE)
 
     def go_on():
-        return list(training.train(RECIPE, state))
+        return list(training.fit(RECIPE, state))
 
     places = Places(folder)
     results, notebook = places.results("a"), folder / "a.ipynb"
@@ -93,7 +93,7 @@ def killed_training(state, seconds):
     pid = os.fork()
     if not pid:
         with contextlib.suppress(BaseException):
-            for _ in training.train(RECIPE, state, save_seconds=0.0):
+            for _ in training.fit(RECIPE, state, save_seconds=0.0):
                 pass
         os._exit(0)
     time.sleep(seconds)
@@ -104,11 +104,11 @@ def killed_training(state, seconds):
 
 def kill_and_go_on(folder, num, rng):
     """Yield whether a training killed again and again ends with the bits of an unbroken one."""
-    *_, whole = training.train(RECIPE)
+    *_, whole = training.fit(RECIPE)
     for i in range(num):
         state = folder / f"{i}.state"
         kills = sum(killed_training(state, rng.uniform(0.0, 0.4)) for _ in range(3))
-        *_, last = training.train(RECIPE, state)
+        *_, last = training.fit(RECIPE, state)
         pairs = zip(whole.net.parameters(), last.net.parameters(), strict=True)
         same = (torch.equal(a, b) for a, b in pairs)
         yield kills, all(same)

@@ -17,7 +17,7 @@ from PIL import Image
 from gahb_core import live
 from gahb_core.bases import make_fourier, make_wavelet
 from gahb_core.checkpoints import load_denoiser, load_multiscale
-from gahb_core.denoisers import posterior_mean
+from gahb_core.denoisers import memory_denoiser
 from gahb_core.images import draw_disks, load_images, resize_area, tangent_vectors
 from gahb_core.images.c_alpha import coverage
 from gahb_core.jacobian import filters, linearize, top_eigenpairs
@@ -301,7 +301,7 @@ def test_the_ascent_is_the_librarys_given_the_same_noise(page):
 
 def test_the_memorizer_and_its_ascent_are_the_librarys(page):
     images = load_images("fashion", "A", 20, 16)
-    memory, y = posterior_mean(images.double()), add_noise(images[:1], 0.2, 0)
+    memory, y = memory_denoiser(images.double()), add_noise(images[:1], 0.2, 0)
     call(page, "keep", set="twenty", images=[flat(x) for x in images])
     found = call(page, "denoise", set="twenty", y=flat(y), sigma=0.2, H=16, W=16)
     assert relative_error(found["estimate"], memory(y.double(), 0.2).numpy()) < 1e-5

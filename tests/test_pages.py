@@ -24,12 +24,12 @@ from gahb_core.pages import (
     build_book,
     collect_results,
     find_root,
-    fingerprint,
     format_report,
     load_pages,
     load_results,
     make_contents,
     mark_published,
+    page_fingerprint,
     record,
     run_pages,
     run_processes,
@@ -274,13 +274,13 @@ def test_a_root_that_is_given_is_not_replaced_by_the_installed_one(tmp_path):
 
 def test_fingerprint_follows_every_input(project):
     places = Places(project)
-    seen = {fingerprint(page, places) for page in load_pages(project)}
+    seen = {page_fingerprint(page, places) for page in load_pages(project)}
     assert len(seen) == 2  # parameters
 
     def is_new(text_of, change):
         text_of.parent.mkdir(parents=True, exist_ok=True)
         text_of.write_text(change)
-        value = fingerprint(page, places)
+        value = page_fingerprint(page, places)
         new = value not in seen
         seen.add(value)
         return new

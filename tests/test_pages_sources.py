@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import ROOT, make_notebook
 
-from gahb_core.pages import Places, fingerprint, load_pages
+from gahb_core.pages import Places, load_pages, page_fingerprint
 from gahb_core.pages.notebooks import code_of, read_notebook
 from gahb_core.pages.sources import find_used, hash_used
 
@@ -29,7 +29,7 @@ def change(book):
     """
 
     def stamps():
-        return {page.name: fingerprint(page, Places(book)) for page in load_pages(book)}
+        return {page.name: page_fingerprint(page, Places(book)) for page in load_pages(book)}
 
     def stale(name, old, new):
         path, before = book / name, stamps()

@@ -25,12 +25,12 @@ from gahb_core.training import (
     GramMuon,
     batch_indices,
     estimate_norms,
+    fit,
     learning_rate,
     loop,
     make_batch,
     make_optimizer,
     orthogonalize,
-    train,
 )
 from gahb_core.training.state import read_state
 
@@ -54,9 +54,9 @@ PROGRAM = """
 import sys, torch
 from pathlib import Path
 from tests.test_training import SMALL
-from gahb_core.training import train
+from gahb_core.training import fit
 torch.set_num_threads(1)
-for progress in train(SMALL, Path(sys.argv[1]), save_seconds=0):
+for progress in fit(SMALL, Path(sys.argv[1]), save_seconds=0):
     pass
 torch.save(progress.net.state_dict(), sys.argv[2] + ".part")  # a kill may hit this, too
 Path(sys.argv[2] + ".part").replace(sys.argv[2])
@@ -64,7 +64,7 @@ Path(sys.argv[2] + ".part").replace(sys.argv[2])
 
 
 def _drain(recipe, path=None):
-    *_, last = train(recipe, path)
+    *_, last = fit(recipe, path)
     return last
 
 
@@ -107,7 +107,7 @@ def test_stopped_after_every_hundred_steps_it_ends_bit_identical(
 ):
     recipe = replace(recipe, num_steps=230, optimizer=optimizer)
     for _ in range(3):
-        progress = next(train(recipe, tmp_path / "state", save_seconds=0))
+        progress = next(fit(recipe, tmp_path / "state", save_seconds=0))
     assert not progress.done
     resumed, unbroken = _drain(recipe, tmp_path / "state"), _drain(recipe)
     pairs = zip(resumed.net.state_dict().values(), unbroken.net.state_dict().values(), strict=True)

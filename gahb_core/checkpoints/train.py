@@ -76,7 +76,7 @@ def train(
 ) -> Iterator[Progress]:
     """Train the recipe of a name, from where it was interrupted, and save weights and card.
 
-    Yields the progress of `training.train`; the checkpoint is written before the last one.
+    Yields the progress of `training.fit`; the checkpoint is written before the last one.
 
     Raises:
         Busy: while another process trains it, naming that process.
@@ -89,7 +89,7 @@ def train(
 
 def _train(recipe: Recipe, profile: str, device: str) -> Iterator[Progress]:
     state = paths(recipe.name, profile)[2]
-    for progress in training.train(recipe, state, device):
+    for progress in training.fit(recipe, state, device):
         if progress.done:
             spent = {
                 "images": progress.images,

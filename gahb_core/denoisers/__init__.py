@@ -1,7 +1,7 @@
 """Denoisers: the contract f(y, sigma) → x_hat; exact ones, local ones, and those that shrink.
 
-What makes one is called by what it is (`gaussian_denoiser`, `posterior_mean`) or, in fixed bases,
-by what it does there (`make_wiener`, `make_threshold`).
+What returns one is called by what it is or does, and ends in `_denoiser`: `gaussian_denoiser`,
+`memory_denoiser`, `threshold_denoiser`; `make_` is for images, bases and networks.
 """
 
 from gahb_core.denoisers.contours import (
@@ -28,7 +28,7 @@ from gahb_core.denoisers.contract import (
 from gahb_core.denoisers.disks import Disks, disk_denoiser, refine_disks
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.denoisers.layouts import Group, Layout
-from gahb_core.denoisers.memory import Memory, posterior_mean
+from gahb_core.denoisers.memory import Memory, memory_denoiser
 from gahb_core.denoisers.mixture import Mixture, mixture_denoiser
 from gahb_core.denoisers.patches import (
     Patches,
@@ -39,15 +39,15 @@ from gahb_core.denoisers.patches import (
 from gahb_core.denoisers.posterior import Mmse, Posterior, PosteriorSpectrum, estimate_mmse
 from gahb_core.denoisers.ray import Ray, ray_denoiser
 from gahb_core.denoisers.shrinkage import (
+    cycle_spin_denoiser,
     grid_shifts,
-    make_cycle_spin,
-    make_oracle,
-    make_shrinkage,
-    make_sure_threshold,
-    make_threshold,
-    make_wiener,
+    oracle_denoiser,
+    shrinkage_denoiser,
+    sure_denoiser,
     sure_threshold,
+    threshold_denoiser,
     universal_factor,
+    wiener_denoiser,
     wiener_factors,
 )
 from gahb_core.denoisers.sinusoids import Sinusoids, sinusoid_denoiser
@@ -74,6 +74,7 @@ __all__ = [
     "contour_denoiser",
     "contour_tangents",
     "crop_denoiser",
+    "cycle_spin_denoiser",
     "disk_denoiser",
     "equivariant_denoiser",
     "estimate_mmse",
@@ -82,25 +83,24 @@ __all__ = [
     "gaussian_denoiser",
     "grid_shifts",
     "local_denoiser",
-    "make_cycle_spin",
-    "make_oracle",
-    "make_shrinkage",
-    "make_sure_threshold",
-    "make_threshold",
-    "make_wiener",
+    "memory_denoiser",
     "mixture_denoiser",
     "needed_sigma",
-    "posterior_mean",
+    "oracle_denoiser",
     "ray_denoiser",
+    "refine_disks",
     "region_covariance",
     "region_denoiser",
-    "refine_disks",
     "residual_denoiser",
     "score",
+    "shrinkage_denoiser",
     "sinusoid_denoiser",
+    "sure_denoiser",
     "sure_threshold",
+    "threshold_denoiser",
     "told_denoiser",
     "universal_factor",
+    "wiener_denoiser",
     "wiener_factors",
     "with_sigma",
 ]

@@ -69,7 +69,7 @@ class Memory:
             yield logits.softmax(1) @ part, logits.logsumexp(1, keepdim=True)
 
 
-def posterior_mean(train: Tensor, block: int = 1024) -> Memory:
+def memory_denoiser(train: Tensor, block: int = 1024) -> Memory:
     """Return the exact denoiser of the training set `train` (N, ...).
 
     Args:

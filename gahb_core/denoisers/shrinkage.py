@@ -25,7 +25,7 @@ from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 Rule = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_shrinkage(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> Denoiser:
+def shrinkage_denoiser(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> Denoiser:
     """Return the denoiser x̂ = mean + Σ_k rule(⟨y − mean, e_k⟩, σ) e_k.
 
     Args:
@@ -66,7 +66,7 @@ def wiener_factors(power: Tensor, sigma: float | Tensor) -> Tensor:
     return power / (power + s**2)
 
 
-def make_wiener(basis: Basis, x: Tensor, centred: bool = True) -> Gaussian:
+def wiener_denoiser(basis: Basis, x: Tensor, centred: bool = True) -> Gaussian:
     """Return the Wiener filter in `basis`, its powers E⟨x, e_k⟩² averaged over images `x`.
 
     Fixed basis, fixed factors: affine in y, and the best of its kind for images of this power: the
@@ -87,7 +87,7 @@ def make_wiener(basis: Basis, x: Tensor, centred: bool = True) -> Gaussian:
     return gaussian_denoiser(mean, basis.analyze(x - mean).square().mean(0), basis)
 
 
-def make_oracle(basis: Basis, x: Tensor) -> Denoiser:
+def oracle_denoiser(basis: Basis, x: Tensor) -> Denoiser:
     """Return the oracle that knows the clean images `x` (B, C, H, W) behind the y it is given.
 
     λ_k(x) = ⟨x, e_k⟩² / (⟨x, e_k⟩² + σ²): the best factors for each image, a bound on all
@@ -106,7 +106,7 @@ def make_oracle(basis: Basis, x: Tensor) -> Denoiser:
             )
         return wiener_factors(power.to(c), s) * c
 
-    return make_shrinkage(basis, rule)
+    return shrinkage_denoiser(basis, rule)
 
 
 def hard(c: Tensor, threshold: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def universal_factor(num: int) -> float:
     return math.sqrt(2 * math.log(check_count(num, "num")))
 
 
-def make_threshold(
+def threshold_denoiser(
     basis: Basis, a: float | str = 3.0, kind: str = "hard", *, mean: Tensor | float = 0.0
 ) -> Denoiser:
     """Return the denoiser that thresholds coefficients at aσ: fixed basis, adaptive factors.
@@ -157,7 +157,7 @@ def make_threshold(
     def rule(c: Tensor, s: Tensor) -> Tensor:
         return torch.where(_spread(coarse, c), c, RULES[kind](c, factor * s))
 
-    return make_shrinkage(basis, rule, mean)
+    return shrinkage_denoiser(basis, rule, mean)
 
 
 def _spread(mask: Tensor, c: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def sure_threshold(c: Tensor, sigma: Tensor) -> Tensor:
     return level.gather(1, best)
 
 
-def make_sure_threshold(basis: Basis, mean: Tensor | float = 0.0) -> Denoiser:
+def sure_denoiser(basis: Basis, mean: Tensor | float = 0.0) -> Denoiser:
     """Return soft thresholding whose threshold is chosen from y: one for each image and frequency.
 
     Coefficients of equal `frequency` (a wavelet's level; for other bases, octaves of frequency)
@@ -204,7 +204,7 @@ def make_sure_threshold(basis: Basis, mean: Tensor | float = 0.0) -> Denoiser:
             parts.append(shrunk.unflatten(1, (channels.shape[1], -1)))
         return torch.cat(parts, dim=-1)[..., order].flatten(1)
 
-    return make_shrinkage(basis, rule, mean)
+    return shrinkage_denoiser(basis, rule, mean)
 
 
 def grid_shifts(num: int, step: int = 1) -> list[tuple[int, int]]:
@@ -217,7 +217,9 @@ def grid_shifts(num: int, step: int = 1) -> list[tuple[int, int]]:
     return [(step * i, step * j) for i in range(num) for j in range(num)]
 
 
-def make_cycle_spin(denoiser: Denoiser, shifts: int | Sequence[tuple[int, int]] = 8) -> Denoiser:
+def cycle_spin_denoiser(
+    denoiser: Denoiser, shifts: int | Sequence[tuple[int, int]] = 8
+) -> Denoiser:
     """Return the average over shifts of: shift y (cyclically), denoise, shift back.
 
     It takes away the dependence of a wavelet on where its grid lies; a transform of J levels is the

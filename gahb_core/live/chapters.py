@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gahb_core.bases import make_wavelet
 from gahb_core.checkpoints import load_denoiser
-from gahb_core.denoisers import posterior_mean
+from gahb_core.denoisers import memory_denoiser
 from gahb_core.figures import to_uint8
 from gahb_core.images import load_images
 from gahb_core.jacobian import top_eigenpairs
@@ -45,7 +45,7 @@ def explore_basis(
     f, y = load_denoiser(next(iter(networks))), add_noise(x[:1], sigma, 0)
     spectrum = top_eigenpairs(f, y, num, tol=1e-2)
     kept = f"images:{dataset}:A:{set_num}:32"
-    exact = posterior_mean(load_images(dataset, "A", set_num, 32))(y, sigma)
+    exact = memory_denoiser(load_images(dataset, "A", set_num, 32))(y, sigma)
     data = encode_pictures(x, [*items.values()]) | {
         "num": num,
         "sigma": sigma,
@@ -78,7 +78,7 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
         num: of its images, the first of split A.
     """
     kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
-    memory = posterior_mean(load_images(dataset, "A", num, 32))
+    memory = memory_denoiser(load_images(dataset, "A", num, 32))
     ours = sample(load_denoiser(name), 1, shape, seed=1, sigma_end=0.02)
     theirs = sample(memory, 1, shape, seed=1, sigma_end=0.02, schedule=True)
     data = {

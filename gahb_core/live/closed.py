@@ -7,7 +7,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from gahb_core.denoisers import posterior_mean
+from gahb_core.denoisers import memory_denoiser
 from gahb_core.figures import use_style
 from gahb_core.live.figure import explore_network
 from gahb_core.sampling import ascend
@@ -94,7 +94,7 @@ def explore_peaks(distance: float = 3.0, sigma: float = 0.7, y: float = 0.4) -> 
 
 def _draw_way(points: torch.Tensor, start: list[float], ax: Axes) -> None:
     way = {"h": 0.05, "beta": 0.3, "sigma_end": 0.05, "sigma_0": 1.0, "ramp": False}
-    steps = ascend(posterior_mean(points), torch.tensor([start]), seed=1, **way)
+    steps = ascend(memory_denoiser(points), torch.tensor([start]), seed=1, **way)
     track = np.array([step.y[0].numpy() for step in steps])
     ax.plot(*points.T, "o" if len(points) < 10 else "-", color=_ORANGE)
     ax.plot(*track.T, color=_BLUE, linewidth=0.8)

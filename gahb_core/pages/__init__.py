@@ -16,7 +16,7 @@ from gahb_core.pages.results import Result, collect_results, format_results, loa
 from gahb_core.pages.run import run_pages
 from gahb_core.pages.serve import serve_book
 from gahb_core.pages.spec import Page, Places, find_root, select_pages
-from gahb_core.pages.stamp import fingerprint
+from gahb_core.pages.stamp import page_fingerprint
 from gahb_core.pages.summary import (
     RULE,
     VERDICTS,
@@ -35,7 +35,7 @@ from gahb_core.pages.variants import make_variant, parse_variants
 
 __all__ = [
     "Claim", "KEY", "KINDS", "Outcome", "Page", "Places", "RULE", "Result", "Row", "VERDICTS",
-    "build_book", "collect_results", "count_verdicts", "describe", "find_root", "fingerprint",
+    "build_book", "collect_results", "count_verdicts", "describe", "find_root", "page_fingerprint",
     "format_reasons", "format_report", "format_results", "format_rows", "format_status",
     "heed_signals", "load_claims", "load_news", "load_pages", "load_prose", "load_results",
     "make_contents", "make_variant", "mark_published", "parse_variants", "record",

@@ -20,7 +20,7 @@ from gahb_core.pages.listing import load_pages
 from gahb_core.pages.notebooks import choose_parameters, read_notebook
 from gahb_core.pages.outcomes import accounted
 from gahb_core.pages.spec import Page, Places, select_pages
-from gahb_core.pages.stamp import fingerprint, is_current, write_stamp
+from gahb_core.pages.stamp import is_current, page_fingerprint, write_stamp
 from gahb_core.pages.variants import make_variant
 
 BUSY = 75  # exit code: another process makes the page; sysexits.h calls it EX_TEMPFAIL
@@ -123,7 +123,7 @@ def _make(page: Page, places: Places, timeout: float | None) -> None:
     at: list[int] = []
     with accounted(page, places) as reasons:
         try:
-            made_from = fingerprint(page, places)  # before it: a file changed meanwhile is noticed
+            made_from = page_fingerprint(page, places)  # first: changes are noticed
             write_safely(part_results, "{}\n")
             with _time_limit(timeout):
                 _execute(page, places, part, part_results, at)

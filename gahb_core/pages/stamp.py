@@ -18,7 +18,7 @@ def checkpoint_files(name: str, places: Places) -> list[Path]:
     return files if all(path.is_file() for path in files) else []
 
 
-def fingerprint(page: Page, places: Places) -> str:
+def page_fingerprint(page: Page, places: Places) -> str:
     """Return the SHA-256 of all that a page is made from.
 
     That is: the notebook, its parameters and profile, what of the library it uses (see
@@ -60,7 +60,7 @@ def is_current(page: Page, places: Places) -> bool:
     if not stamp.is_file():
         return False
     found = stamp.read_text(encoding="utf-8", errors="replace")
-    return found == _describe(page, places, fingerprint(page, places))
+    return found == _describe(page, places, page_fingerprint(page, places))
 
 
 def is_whole(page: Page, places: Places) -> bool:

@@ -6,9 +6,9 @@ from gahb_core.training.loop import (
     batch_indices,
     clean_bands,
     estimate_norms,
+    fit,
     learning_rate,
     make_batch,
-    train,
 )
 from gahb_core.training.optimizers import GramMuon, MuonAdam, make_optimizer, orthogonalize
 
@@ -23,6 +23,6 @@ __all__ = [
     "make_batch",
     "make_optimizer",
     "orthogonalize",
-    "train",
+    "fit",
     "write_safely",
 ]

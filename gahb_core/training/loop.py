@@ -208,7 +208,7 @@ def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
     return loss.detach()
 
 
-def train(
+def fit(
     recipe: Recipe,
     state_path: Path | None = None,
     device: str = "cpu",

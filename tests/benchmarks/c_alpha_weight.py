@@ -18,7 +18,7 @@ from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import make_c_alpha
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import train
+from gahb_core.training import fit
 
 OUT = FOLDER / "c_alpha_weight.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
@@ -31,7 +31,7 @@ WIDE = replace(RECIPE, channels=tuple(CHANNELS * k for k in (1, 2, 4, 8)))
 
 def measure(recipe: Recipe) -> list[float]:
     """Train, and return the mean PSNR-out at each of PSNR_IN, to hundredths."""
-    *_, last = train(recipe)
+    *_, last = fit(recipe)
     x = make_c_alpha(NUM, 4, 32, seed=SEED, amplitude="paper")
     with torch.no_grad():
         curve = metrics.psnr_curve(

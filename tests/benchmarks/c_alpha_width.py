@@ -18,7 +18,7 @@ from gahb_core.denoisers import residual_denoiser
 from gahb_core.images import make_c_alpha
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import train
+from gahb_core.training import fit
 
 OUT = FOLDER / "c_alpha_width.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)
@@ -41,7 +41,7 @@ VARIANTS = {
 def measure(recipe: Recipe) -> dict:
     """Train, and return images, processor seconds and the mean PSNR-out at each of PSNR_IN."""
     began = time.process_time()
-    *_, last = train(recipe)
+    *_, last = fit(recipe)
     seconds = time.process_time() - began
     x = make_c_alpha(NUM, 4, 32, seed=SEED)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from gahb_core.metrics import psnr, psnr_curve
 from gahb_core.multiscale import conditional_denoiser
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import clean_bands, train
+from gahb_core.training import clean_bands, fit
 
 OUT = FOLDER / "details_form.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands
@@ -47,7 +47,7 @@ def list_variants() -> dict[str, Recipe]:
 
 def measure(recipe: Recipe) -> list[float]:
     """Train, and return the mean PSNR-out of the details at each of PSNR_IN, to hundredths."""
-    *_, last = train(recipe)
+    *_, last = fit(recipe)
     given, x = clean_bands(recipe, load_images(recipe.dataset, "B", NUM, recipe.size))
     f = partial(conditional_denoiser(last.net), given=given)
     curve = psnr_curve(f, x, [sigma_from_psnr(p) for p in PSNR_IN], seed=1, batch=NUM)

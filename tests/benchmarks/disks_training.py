@@ -63,7 +63,7 @@ def follow(folder: str | None) -> Iterator[tuple[int, torch.nn.Module]]:
         net.load_state_dict(torch.load(Path(folder) / f"disks_{step}.pt", weights_only=True))
         yield step, net
     if not folder:
-        for progress in training.train(recipe):
+        for progress in training.fit(recipe):
             if progress.step in STEPS:
                 yield progress.step, progress.net
     yield recipe.num_steps, checkpoints.load("disks").net

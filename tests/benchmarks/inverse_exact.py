@@ -42,8 +42,8 @@ from gahb_core.denoisers import (
     Denoiser,
     Disks,
     gaussian_denoiser,
+    memory_denoiser,
     mixture_denoiser,
-    posterior_mean,
     residual_denoiser,
 )
 from gahb_core.images import load_images, make_disks
@@ -168,7 +168,7 @@ def make_finite(num: int = 20) -> Problems:
     mean = w @ flat
     trace = w @ flat.square().sum(1) - mean.square().sum(1)
     return Problems(
-        posterior_mean(train), lambda: load_denoiser("fashion/N=100/A"), train[pick], measured,
+        memory_denoiser(train), lambda: load_denoiser("fashion/N=100/A"), train[pick], measured,
         m, sigma_m,
         mean.reshape(-1, 1, 32, 32), trace, None, 9,
         {"sigma_0": 3.0, "sigma_max": 10.0},

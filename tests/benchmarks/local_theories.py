@@ -85,7 +85,7 @@ class Machines:
         self.network = load_denoiser(of.network)
         names = {"other_network": of.other, "transformer": of.transformer}
         self.beside = {kind: load_denoiser(name) for kind, name in names.items() if name}
-        self.ideal = denoisers.posterior_mean(self.train)
+        self.ideal = denoisers.memory_denoiser(self.train)
         self.els = cache(lambda k: denoisers.equivariant_denoiser(self.train[: of.num_pool], k))
         self.ls = cache(lambda k: denoisers.local_denoiser(self.train[: of.num_local], k))
         self.batch = BATCH if of.size < 32 else BATCH // 2

@@ -17,7 +17,7 @@ from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.noise import SigmaLaw, sigma_from_psnr
 from gahb_core.recipes import Recipe
-from gahb_core.training import train
+from gahb_core.training import fit
 
 TARGET = FOLDER / "recipe_search.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
@@ -58,7 +58,7 @@ SETS = {  # images: how many, the network, its variants
 def measure(recipe: Recipe) -> dict:
     """Return validation PSNR-out (mean over images) and the processor's seconds of one training."""
     began = time.process_time()
-    *_, last = train(recipe)
+    *_, last = fit(recipe)
     seconds = time.process_time() - began
     x = load_images(recipe.dataset, "B", 256)
     sigmas = [sigma_from_psnr(p) for p in PSNR_IN]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from gahb_core import jacobian
 from gahb_core.authors import load_authors
-from gahb_core.denoisers import posterior_mean, residual_denoiser
+from gahb_core.denoisers import memory_denoiser, residual_denoiser
 from gahb_core.images import draw_disks, make_c_alpha, make_disk_parameters
 from gahb_core.metrics import nearest
 from gahb_core.networks import BiasFreeNorm, UNet, fold_norm, initialize
@@ -142,7 +142,7 @@ def of_sets() -> dict:
         torch.rand(10_000, 1, SIDE, SIDE, generator=draw),
         torch.rand(CHUNK, 1, SIDE, SIDE, generator=draw),
     )
-    many, memory = train[:2000], posterior_mean(train)
+    many, memory = train[:2000], memory_denoiser(train)
 
     def one_by_one() -> None:
         for q in y:

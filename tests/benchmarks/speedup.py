@@ -21,7 +21,7 @@ from gahb_core.images import load_images
 from gahb_core.metrics import psnr_curve
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.recipes import Recipe, as_in_papers, find_recipe
-from gahb_core.training import train
+from gahb_core.training import fit
 
 TARGET = FOLDER / "speedup.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30)
@@ -38,7 +38,7 @@ def follow(recipe: Recipe, every: int, most_seconds: float, target: float) -> li
     x = load_images(recipe.dataset, "B", 128, recipe.size)
     sigmas = [sigma_from_psnr(p) for p in PSNR_IN]
     rows, spent, began = [], 0.0, time.process_time()
-    for progress in train(recipe):
+    for progress in fit(recipe):
         if progress.step % every and not progress.done:
             continue
         spent += time.process_time() - began
