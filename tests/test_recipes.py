@@ -10,7 +10,7 @@ from gahb_core.images import MissingData, open_images
 from gahb_core.networks import num_parameters
 from gahb_core.pages import find_root, load_pages
 from gahb_core.recipes import GPU_RATE, RECIPES, as_in_papers, count_flop, make_network
-from gahb_core.training.loop import _State, _take_step
+from gahb_core.training.loop import _State, _take_step, make_batch
 
 
 @pytest.mark.parametrize("name", RECIPES["smoke"])
@@ -21,7 +21,7 @@ def test_a_recipe_takes_a_step_in_its_smoke_form(name):
     except MissingData as error:
         pytest.skip(str(error))
     state = _State(recipe, "cpu")
-    loss = _take_step(state, images, "cpu")
+    loss = _take_step(state, make_batch(recipe, images, 0))
     assert 0 < float(loss) < torch.inf
     assert all(torch.isfinite(v).all() for v in state.net.state_dict().values())
     assert all(w.grad is not None and torch.isfinite(w.grad).all() for w in state.net.parameters())

@@ -2,6 +2,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from itertools import product
@@ -128,7 +129,7 @@ def saved(tmp_path_factory, one_thread):
     state = loop._State(SMALL, "cpu")
     images = open_images("fashion", "A", 64)
     for _ in range(3):
-        loop._take_step(state, images, "cpu")
+        loop._take_step(state, make_batch(SMALL, images, state.step))
         state.update_mean()
         state.step += 1
     state.save(path)
@@ -238,6 +239,24 @@ def test_a_batch_is_images_plus_the_noise_it_tells():
     torch.testing.assert_close(y - noise, x, atol=1e-6, rtol=0)
     spread = noise.flatten(1).std(1) / sigma
     torch.testing.assert_close(spread, torch.ones(8), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_are_the_same_made_ahead_or_not(device):
+    images = open_images("fashion", "A", 64)
+    made = list(loop._batches(SMALL, images, 3, device))
+    assert len(made) == SMALL.num_steps - 3
+    for step, batch in enumerate(made, start=3):
+        for got, wanted in zip(batch, make_batch(SMALL, images, step), strict=True):
+            assert torch.equal(got, wanted)
+
+
+def test_batches_made_ahead_may_be_left():
+    ahead = loop._batches(SMALL, open_images("fashion", "A", 64), 0, "cuda")
+    next(ahead)
+    before = threading.active_count()
+    ahead.close()
+    assert threading.active_count() < before
 
 
 def test_a_batch_of_details_has_a_clean_low_band_and_three_noisy_bands():

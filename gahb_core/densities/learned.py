@@ -68,7 +68,7 @@ class EnergyNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
-        self.net = UNet(len(channels) - 1, channels=channels, channels_in=3)
+        self.net = UNet(len(channels) - 1, channels=channels, channels_in=3, smooth=True)
 
     def folded(self) -> "EnergyNet":
         """Return a copy, in evaluation mode, whose norms are folded into the convolutions."""

@@ -15,9 +15,12 @@ def _conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
 
 
 def _conv_block(
-    widths: Sequence[int], norm_first: bool = True, last_plain: bool = False
+    widths: Sequence[int], norm_first: bool = True, last_plain: bool = False, smooth: bool = False
 ) -> nn.ModuleList:
-    """Return the list conv, norm, ReLU, conv, norm, ReLU with the exceptions of the UNet's ends."""
+    """Return the list conv, norm, ReLU, conv, norm, ReLU with the exceptions of the UNet's ends.
+
+    Smooth: GELU in place of ReLU.
+    """
     layers: list[nn.Module] = []
     pairs = list(zip(widths[:-1], widths[1:], strict=True))
     for i, (a, b) in enumerate(pairs):
@@ -26,7 +29,7 @@ def _conv_block(
             break
         if norm_first or i > 0:
             layers.append(BiasFreeNorm(b))
-        layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.GELU() if smooth else nn.ReLU(inplace=True))
     return nn.ModuleList(layers)
 
 
@@ -59,7 +62,8 @@ def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
     left = list(layers)
     while left:
         conv = left.pop(0)
-        norm = left.pop(0) if left and not isinstance(left[0], nn.ReLU) else nn.Identity()
+        bare = not left or isinstance(left[0], nn.ReLU | nn.GELU)
+        norm = nn.Identity() if bare else left.pop(0)
         x = _conv_norm(conv, norm, x)
         x = left.pop(0)(x) if left else x
     return x
@@ -77,6 +81,7 @@ class UNet(nn.Module):
         base: channels at full resolution, doubled at each block.
         channels: the widths of all num_blocks + 1 scales, in place of `base` and doubling.
         channels_in: 1, or 2 for one that is told σ, as a constant channel beside y.
+        smooth: GELU in place of ReLU. Then it is no longer homogeneous, nor linear by pieces.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class UNet(nn.Module):
         base: int = 64,
         channels: Sequence[int] | None = None,
         channels_in: int = 1,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
         num_blocks, base = check_count(num_blocks, "num_blocks", 1, 16), check_count(base, "base")
@@ -99,12 +105,13 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList()
         for b in range(num_blocks):
             first = [channels_in if b == 0 else widths[b - 1], widths[b], widths[b]]
-            self.encoder.append(_conv_block(first, norm_first=b > 0))
-        self.mid_block = _conv_block([widths[-2], widths[-1], widths[-1]])
+            self.encoder.append(_conv_block(first, norm_first=b > 0, smooth=smooth))
+        self.mid_block = _conv_block([widths[-2], widths[-1], widths[-1]], smooth=smooth)
         for b in range(num_blocks):  # by scale, as in the authors' state dicts; run in reverse
             self.upsample.append(nn.ConvTranspose2d(widths[b + 1], widths[b], 2, 2, bias=False))
             out = 1 if b == 0 else widths[b]
-            self.decoder.append(_conv_block([2 * widths[b], widths[b], out], last_plain=b == 0))
+            pair = [2 * widths[b], widths[b], out]
+            self.decoder.append(_conv_block(pair, last_plain=b == 0, smooth=smooth))
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise y − x̂."""

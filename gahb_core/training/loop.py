@@ -6,9 +6,12 @@ come from generators made of (seed, t), so that a resumed run equals an unbroken
 """
 
 import math
+import os
 import time
+from collections import deque
 from collections.abc import Iterator
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,8 @@ from gahb_core.noise import make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.state import FIELDS, read_state, write_state
+
+AHEAD = 8  # threads that make batches for a GPU
 
 
 class Progress(NamedTuple):
@@ -95,6 +100,31 @@ def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Ten
     return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 
 
+def _batches(
+    recipe: Recipe, images: ImageSet, first: int, device: str
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the batches of the steps from `first`; those for a GPU are made ahead, by threads.
+
+    A GPU trains on 128 images of 80×80 in a fraction of the time that a core needs to make them.
+    """
+    make, steps = partial(make_batch, recipe, images), range(first, recipe.num_steps)
+    if torch.device(device).type == "cpu":
+        yield from map(make, steps)
+        return
+    threads = min(AHEAD, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    waiting: deque = deque()
+    try:
+        for step in steps:
+            waiting.append(pool.submit(make, step))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Return the learning rate of a step: a warm-up of 2%, then a cosine to zero, or halvings."""
     done = step / recipe.num_steps
@@ -139,14 +169,15 @@ class _State:
     """All that a step changes, and its file."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
-        self.recipe, self.step, self.seconds, self.curve = recipe, 0, 0.0, []
+        self.recipe, self.device = recipe, device
+        self.step, self.seconds, self.curve = 0, 0.0, []
         # channels last is the faster layout for narrow networks and the slower for wide ones
         last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
         layout = torch.channels_last if last else torch.contiguous_format
         self.net = make_network(recipe).to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.losses = torch.zeros(100, device="cpu")
+        self.losses = torch.zeros(100, device=device)  # there, no step waits for the one before
 
     def save(self, path: Path) -> None:
         data = {n: getattr(self, n) for n in FIELDS}
@@ -165,6 +196,8 @@ class _State:
             ) from error
         for name in FIELDS:
             setattr(self, name, data[name])
+        self.losses = self.losses.to(self.device)
+        self.mean = {k: v.to(self.device) for k, v in self.mean.items()}
 
     def update_mean(self) -> None:
         decay = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
@@ -187,14 +220,14 @@ def _loss(net: nn.Module, recipe: Recipe, y: Tensor, noise: Tensor, sigma: Tenso
     return (errors * sigma**-recipe.weight_power).mean()
 
 
-def _take_step(state: _State, images: ImageSet, device: str) -> Tensor:
+def _take_step(state: _State, batch: tuple[Tensor, ...]) -> Tensor:
     """Do one step of the optimizer and return the weighted loss a pixel, as a tensor."""
     recipe = state.recipe
     frozen = state.step >= recipe.freeze_norm * recipe.num_steps
     state.net.train()
     for norm in _norms(state.net) if frozen else ():
         norm.eval()
-    y, noise, sigma = (_move(t, device) for t in make_batch(recipe, images, state.step))
+    y, noise, sigma = (_move(t, state.device) for t in batch)
     half = recipe.precision == "bfloat16"
     with torch.autocast(y.device.type, torch.bfloat16, enabled=half):
         loss = _loss(state.net, recipe, y, noise, sigma)
@@ -235,10 +268,10 @@ def fit(
     if state_path and state_path.exists():
         state.load(state_path)
     before, began, saved = state.seconds, time.monotonic(), time.monotonic()
-    while state.step < recipe.num_steps:
+    for batch in _batches(recipe, images, state.step, device):
         if state.step == math.ceil(recipe.freeze_norm * recipe.num_steps):
             estimate_norms(state.net, recipe, images)
-        state.losses[state.step % 100] = _take_step(state, images, device)
+        state.losses[state.step % 100] = _take_step(state, batch)
         if recipe.ema:
             state.update_mean()
         state.step += 1

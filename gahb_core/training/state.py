@@ -66,7 +66,7 @@ def read_state(path: Path, recipe: Recipe) -> dict[str, Any]:
     if body is None:
         raise ValueError(f"state {path} is cut, changed or foreign; delete it to start anew")
     try:
-        data = torch.load(io.BytesIO(body), weights_only=True)
+        data = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # of a foreign archive, torch raises whatever it meets
         raise ValueError(f"state {path} is foreign; delete it to start anew") from error
     if isinstance(data, dict) and data.get("recipe") != fingerprint(recipe):
