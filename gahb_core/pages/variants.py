@@ -28,9 +28,9 @@ def base_name(name: str) -> str:
 
 
 def read_values(text: str) -> list[Any]:
-    """Return the values that a text lists, as in YAML; first:end is a range without its end.
+    """Return the values that a text lists, as in YAML, each once; a:b is a range without b.
 
-    >>> read_values("0:3,7"), read_values("1e-3,faces"), read_values("[1, 10],[1, 100]")
+    >>> read_values("0:3,7,2"), read_values("1e-3,faces"), read_values("[1, 10],[1, 100]")
     ([0, 1, 2, 7], [0.001, 'faces'], [[1, 10], [1, 100]])
 
     Raises:
@@ -51,7 +51,7 @@ def read_values(text: str) -> list[Any]:
         found += range(first, end) if limits else [value]
     if not found:
         raise ValueError(f"values must be at least one, not {text!r}")
-    return found
+    return list({json.dumps(value): value for value in found}.values())  # each once
 
 
 def parse_variants(texts: Iterable[str]) -> list[dict[str, Any]]:
