@@ -34,7 +34,8 @@ class BiasFreeNorm(nn.Module):
 def _mean_and_sd(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation of each channel of `x` (B, C, H, W), (1, C, 1, 1) each."""
     # E[x²] − E[x]²: four times faster than var(), and the same to rounding
-    mean, power = (t.mean(dim=(0, 2, 3), keepdim=True) for t in (x, x * x))
+    wide = torch.promote_types(x.dtype, torch.float32)  # of halves, sums in single precision
+    mean, power = (t.mean(dim=(0, 2, 3), keepdim=True, dtype=wide) for t in (x, x * x))
     return mean, torch.sqrt(power - mean * mean + EPS)
 
 
@@ -46,14 +47,14 @@ class _DivideByDeviation(torch.autograd.Function):
         mean, sd = _mean_and_sd(x)
         ctx.save_for_backward(x, gammas, mean, sd)
         ctx.mark_non_differentiable(sd)
-        return x * (gammas / sd), sd
+        return (x * (gammas / sd)).to(x.dtype), sd
 
     @staticmethod
     def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
         x, gammas, mean, sd = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is to come: through mean and sd, too
             mean, sd = _mean_and_sd(x)
-        scaled = (grad * x).sum(dim=(0, 2, 3), keepdim=True) / sd
+        scaled = (grad * x).sum(dim=(0, 2, 3), keepdim=True, dtype=sd.dtype) / sd
         # through sd: d sd / dx = (x − mean) / (n sd)
         slope = -scaled * gammas * x.shape[1] / (sd * sd * x.numel())
         return torch.addcmul(-mean * slope, x, slope).addcmul_(grad, gammas / sd), scaled
