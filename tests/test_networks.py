@@ -16,6 +16,7 @@ from gahb_core.networks import (
     num_parameters,
     receptive_field,
 )
+from gahb_core.noise import make_generator
 
 NETS = {
     "unet": lambda: UNet(2, base=4),
@@ -363,3 +364,18 @@ def test_the_norm_has_a_second_derivative_through_its_deviation():
     norm = BiasFreeNorm(2).double().train()
     x = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda v: norm(v), (x,))
+
+
+def test_a_norm_of_halves_takes_its_deviation_in_single_precision():
+    x = 10 + 0.05 * torch.randn(8, 4, 32, 32, generator=make_generator(0))
+    norm = BiasFreeNorm(4)
+    y = norm(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    wanted = x.bfloat16().float().std(dim=(0, 2, 3))
+    norm.momentum = 1.0
+    norm(x.bfloat16())
+    torch.testing.assert_close(norm.running_sd.flatten(), wanted, atol=0, rtol=0.01)
+
+
+def test_single_precision_is_not_rounded_on_a_gpu():
+    assert not torch.backends.cudnn.allow_tf32

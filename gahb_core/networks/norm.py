@@ -34,8 +34,8 @@ class BiasFreeNorm(nn.Module):
 def _mean_and_sd(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation of each channel of `x` (B, C, H, W), (1, C, 1, 1) each."""
     # E[x²] − E[x]²: four times faster than var(), and the same to rounding
-    wide = torch.promote_types(x.dtype, torch.float32)  # of halves, sums in single precision
-    mean, power = (t.mean(dim=(0, 2, 3), keepdim=True, dtype=wide) for t in (x, x * x))
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # halves would lose the difference
+    mean, power = (t.mean(dim=(0, 2, 3), keepdim=True) for t in (wide, wide * wide))
     return mean, torch.sqrt(power - mean * mean + EPS)
 
 
