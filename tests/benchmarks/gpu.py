@@ -1,21 +1,25 @@
-"""How fast a GPU trains a network of the papers' size: images/s of the page "Running at scale".
+"""What a GPU does with this book: images/s in training, and the figures of its pages.
 
     python tests/benchmarks/gpu.py
+    python tests/benchmarks/gpu.py CPU GPU    folders of results, of the same pages on both
 
 UNet of base 64, C² images of 80×80, batches of 128, Muon and Adam, float32 and bfloat16: steps on
 one batch that lies on the GPU (`alone`), and as `training.fit` does them, images made by threads
 meanwhile (`fit`). The share is of the rate of an 8192×8192 product in bfloat16, three passes a
-step. A minute on an H100; results in book/measured/gpu.json.
+step. A minute on an H200. The second form counts the figures of pages that differ between two
+devices by more than book/tolerances.yml allows. Both write to book/measured/gpu.json.
 """
 
 import json
+import sys
 import time
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, write
+from measured import FOLDER, read, write
 
 from gahb_core import training
+from gahb_core.pages import tables
 from gahb_core.recipes import Recipe, count_flop, find_recipe, make_network
 from gahb_core.training.optimizers import make_optimizer
 
@@ -66,8 +70,18 @@ def in_fit(recipe: Recipe) -> float:
     return (last_images - images) / (last_seconds - seconds)
 
 
-def main() -> None:
-    """Measure and write all rates."""
+def compare_pages(cpu: str, gpu: str) -> dict:
+    """Return how many figures of how many pages differ by more than allowed, and which."""
+    sides = [tables.load_side(side, None) for side in (cpu, gpu)]
+    rules = tables.load_tolerances(FOLDER.parent / "tolerances.yml", 0.01, 1e-6)
+    rows = [r for r in tables.compare(*sides, rules) if "seconds" not in r.name]
+    beyond = [[r.page, r.name, r.a, r.b] for r in rows if r.beyond]
+    pages = sorted({r.page for r in rows})
+    return {"pages": pages, "figures": len(rows), "beyond": beyond}
+
+
+def measure_rates() -> dict:
+    """Return the card, its rate of products, and images a second by precision and optimizer."""
     recipe = replace(find_recipe(NAME, "gpu"), batch_size=BATCH)
     found = {
         "device": torch.cuda.get_device_name(),
@@ -84,7 +98,13 @@ def main() -> None:
                 rates["fit"] = in_fit(one)
             found["rates"][f"{precision} {optimizer}"] = rates
             print(precision, optimizer, json.dumps(rates), flush=True)
-    write(OUT, found)
+    return found
+
+
+def main() -> None:
+    """Measure what is asked for, beside what the file has."""
+    found = {"pages": compare_pages(*sys.argv[1:])} if sys.argv[1:] else measure_rates()
+    write(OUT, read(OUT) | found)
 
 
 if __name__ == "__main__":
