@@ -181,9 +181,10 @@ def test_the_engine_gives_what_torch_gives(page, name, side):
     args |= {"y": flat(y), "v": flat(v), "u": flat(u)}
     args["given"] = None if given is None else flat(given)
     fast, slow = (page.evaluate(DIRECT, args | {"plain": plain}) for plain in (False, True))
-    rounded = 1e-4 if name in ("fashion/N=10/A", "bfcnn/fashion/N=10/A") else 5e-6
+    rounded = 2e-5 if out == 3 else 5e-6  # twenty residual layers add their rounding up
+    rounded = 1e-4 if name in ("fashion/N=10/A", "bfcnn/fashion/N=10/A") else rounded
     assert relative_error(fast["estimate"], products.x_hat.numpy()) < rounded
-    if rounded < 1e-5:  # rounded weights may open another ReLU
+    if rounded < 1e-4:  # rounded weights may open another ReLU
         assert relative_error(fast["push"], products.push(v).numpy()) < 1e-4
         assert relative_error(fast["pull"], products.pull(u).numpy()) < 1e-4
     assert relative_error(fast["linear"], np.array(fast["estimate"])) < 1e-5

@@ -78,16 +78,16 @@ def _bfcnn_layers(net: BFCNN) -> list[tuple[Layer, Tensor | None, Tensor | None]
     return [*layers, (_conv_layer(last, relu=False), last.weight.detach(), None)]
 
 
-def _store(weight: Tensor, scale: Tensor | None) -> tuple[list, bytes]:
+def _store(weight: Tensor, scale: Tensor | None, whole: bool = False) -> tuple[list, bytes]:
     """Return how a weight is stored, and its bytes.
 
     As halves where these are exact, as they are for most checkpoints; else in 2^16 steps of the
-    largest of each first index, eight times finer than halves; in full where it is small. The
-    scale of the norm behind it, one a channel, is stored in full.
+    largest of each first index, eight times finer than halves; in full where it is small, or
+    `whole`. The scale of the norm behind it, one a channel, is stored in full.
     """
     w, s = weight.float().numpy(), None if scale is None else scale.float().numpy()
     exact = np.array_equal(w.astype("<f2").astype(np.float32), w)
-    if exact or w.size < 1_000:
+    if exact or whole or w.size < 1_000:
         data = w.astype("<f2" if exact else "<f4").tobytes()
         tail = b"" if s is None else s.astype("<f4").tobytes()
         return ["half" if exact else "float", int(s is not None)], data + tail
@@ -108,7 +108,9 @@ def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
     if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
         raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
     layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)
-    stored = [_store(w, s) for _, w, s in layers if w is not None]
+    # the identity is in a residual layer's kernels: steps of its size are too coarse for the rest
+    whole = isinstance(net, BFCNN) and net.residual
+    stored = [_store(w, s, whole) for _, w, s in layers if w is not None]
     content = b"".join(data for _, data in stored)
     convs = [layer for layer, *_ in layers if layer[0] == "conv"]
     header = {
