@@ -147,6 +147,17 @@ def test_a_chapter_asks_before_it_shows(path):
     assert any(places[0] < i < shows for i in drawn)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=name_of)
+def test_a_page_does_not_open_with_parameters_and_imports(path):
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    first = next(i for i, c in enumerate(cells) if "parameters" in c["metadata"].get("tags", []))
+    opening = [
+        cells[first],
+        *(c for c in cells[first + 1 :][:1] if "\nimport" in "".join(c["source"])),
+    ]
+    assert all("hide-input" in c["metadata"].get("tags", []) for c in opening), "fold them"
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=name_of)
 def test_no_sentence_has_more_than_thirty_words(path):
     texts = [*markdown_of(path), *strings_of(path)]
