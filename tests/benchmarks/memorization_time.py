@@ -1,12 +1,12 @@
-"""When networks memorize: garments of 16×16, n = 16 to 512, kept at powers of √2 of the step.
+"""When networks memorize: images of 16×16, n = 16 to 512, kept at powers of √2 of the step.
 
-    python tests/benchmarks/memorization_time.py FOLDER A     (20 minutes of one core)
-    python tests/benchmarks/memorization_time.py FOLDER B
-    python tests/benchmarks/memorization_time.py FOLDER collect
+    python tests/benchmarks/memorization_time.py FOLDER A [faces]     (20 minutes of one core)
+    python tests/benchmarks/memorization_time.py FOLDER B [faces]
+    python tests/benchmarks/memorization_time.py FOLDER collect [faces]
 
-The first two train one network for each n, on the first n images of a split, and measure it at
+Of garments, or of faces. The first two train one network for each n, on the first n images of a split, and measure it at
 every kept step; FOLDER takes the weights, and a training goes on from the last of them. A network
-whose samples are memorized stops. `collect` writes book/measured/memorization_time.json.
+whose samples are memorized stops. `collect` writes book/measured/memorization_time.json, or memorization_time_faces.json.
 """
 
 import base64
@@ -29,7 +29,7 @@ from gahb_core.recipes import Recipe, make_network
 from gahb_core.sampling import sample
 from gahb_core.training import estimate_norms, make_batch, make_optimizer
 
-OUT = FOLDER / "memorization_time.json"
+FILES = {"fashion": "memorization_time.json", "faces": "memorization_time_faces.json"}
 NUMS, SIZE, NUM_SAMPLES, SHOWN = (16, 32, 64, 128, 256, 512), 16, 64, 8
 STEPS_PER_IMAGE = 256  # of the longest training
 KEPT = [round(2 ** (k / 2)) for k in range(12, 33)]  # 64, 91, 128 … 65,536
@@ -188,7 +188,7 @@ def one_row(folder: Path, kept: int) -> dict:
     return row
 
 
-def collect(folder: Path) -> None:
+def collect(folder: Path, dataset: str) -> None:
     """Write what was measured so far."""
     found = {"size": SIZE, "sigmas": SIGMAS, "num_samples": NUM_SAMPLES, "batch": BASE.batch_size}
     found["rows"] = {
@@ -200,19 +200,20 @@ def collect(folder: Path) -> None:
         for num in NUMS
         if (folder / str(num)).exists()
     }
-    write(OUT, found)
+    write(FOLDER / FILES[dataset], found)
 
 
 def main() -> None:
     """Train and measure a split, or collect."""
     torch.set_num_threads(1)
-    folder, what = Path(sys.argv[1]), sys.argv[2]
+    folder, what, dataset = Path(sys.argv[1]), sys.argv[2], (*sys.argv[3:], "fashion")[0]
     if what == "collect":
-        return collect(folder)
+        return collect(folder, dataset)
     for num in NUMS:
-        name = f"fashion/size={SIZE}/N={num}/{what}"
+        name = f"{dataset}/size={SIZE}/N={num}/{what}"
         seed = "AB".index(what)  # weights, order and noise, too
-        run(folder / str(num) / what, replace(BASE, name=name, num=num, split=what, seed=seed))
+        recipe = replace(BASE, name=name, dataset=dataset, num=num, split=what, seed=seed)
+        run(folder / str(num) / what, recipe)
     return None
 
 
