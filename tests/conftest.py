@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,39 @@ def asked_pages(items):
     return [] if None in names else [name for name in dict.fromkeys(names) if name in known]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def pages_under_way(request, tmp_path_factory):
+    """The process of one `gahb run` and its output, begun before the quick tests; or None.
+
+    It runs the pages asked for, unless they are done and unchanged. Beside the quick tests, which
+    take one core, it saves their time.
+    """
+    if not any("executed_pages" in item.fixturenames for item in request.session.items):
+        yield None
+        return
+    command = [sys.executable, "-m", "gahb_core.cli", "--root", str(ROOT), "run"]
+    command += asked_pages(request.session.items)
+    log = tmp_path_factory.mktemp("pages") / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        yield process, log
+        process.terminate()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
-def executed_pages(request):
-    """The exit code of one `gahb run`: the pages asked for, unless they are done and unchanged."""
-    return run_gahb(request, "run", *asked_pages(request.session.items))
+def executed_pages(request, pages_under_way):
+    """The exit code of the pages' run, its progress shown from here on."""
+    process, log = pages_under_way
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled(), log.open() as file:
+        print(f"\n== {' '.join(process.args[2:])} ==", flush=True)
+        ended = False
+        while not ended:
+            ended = process.poll() is not None
+            print(file.read(), end="", flush=True)
+            time.sleep(0.2)
+    return process.returncode
 
 
 @pytest.fixture(scope="session")

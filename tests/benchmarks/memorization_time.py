@@ -4,9 +4,10 @@
     python tests/benchmarks/memorization_time.py FOLDER B [faces]
     python tests/benchmarks/memorization_time.py FOLDER collect [faces]
 
-Of garments, or of faces. The first two train one network for each n, on the first n images of a split, and measure it at
-every kept step; FOLDER takes the weights, and a training goes on from the last of them. A network
-whose samples are memorized stops. `collect` writes book/measured/memorization_time.json, or memorization_time_faces.json.
+Of garments, or of faces. The first two train one network for each n, on the first n images of a
+split, and measure it at every kept step; FOLDER takes the weights, and a training goes on from the
+last of them. A network whose samples are memorized stops. `collect` writes
+book/measured/memorization_time.json, or memorization_time_faces.json.
 """
 
 import base64
