@@ -150,16 +150,16 @@ def nearest(
     unit = _unit(queries, measure == "correlation")
     if max_shift:
         unit = _shift_all(unit.reshape(queries.shape), max_shift).flatten(1)
-    found = []
+    best = unit.new_full((len(unit),), -torch.inf)
+    index = torch.zeros(len(unit), dtype=torch.long, device=unit.device)
     for start in range(0, len(references), block):
         part = check_finite(references[start : start + block].to(unit), "references")
         part = _unit(part, measure == "correlation")
-        similarity, index = (unit @ part.T).max(1)
-        found.append((similarity, index + start))
-    similarity, which = torch.stack([s for s, _ in found]).max(0)
-    index = torch.stack([i for _, i in found]).gather(0, which[None])[0]
+        similarity, which = (unit @ part.T).max(1)
+        better = similarity > best
+        best, index = similarity.where(better, best), (which + start).where(better, index)
     shape = (moves, len(queries))
-    similarity, shift = similarity.reshape(shape).max(0)
+    similarity, shift = best.reshape(shape).max(0)
     return Nearest(index.reshape(shape).gather(0, shift[None])[0], similarity)
 
 
