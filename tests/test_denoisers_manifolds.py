@@ -310,10 +310,11 @@ def test_images_refuse_what_they_cannot_do():
         images.load_images("shuffled/ray", "A")
 
 
-def test_disks_of_which_few_pixels_are_seen():
+@pytest.mark.parametrize("share", [0.2, 0.04])  # of 0.04, a disk may hide between the pixels
+def test_disks_of_which_few_pixels_are_seen(share):
     """Against 60,000 disks of the prior, each with the weight of the pixels that are seen."""
     sigma, size = 0.3, 12
-    seen = torch.rand(size, size, generator=make_generator(3)) < 0.2
+    seen = torch.rand(size, size, generator=make_generator(3)) < share
     y = (
         images.make_disks(1, size, seed=9).double()
         + sigma * sample_normal((1, 1, size, size), 1).double()

@@ -15,6 +15,7 @@ from gahb_core.images import cover_disks
 ORDER = 16  # nodes for each grey value
 MOST_NODES = 7168  # boxes that the sum is over, for one image
 BLOCK = 128  # places whose coverage is drawn at once: it stays in the processor's cache
+LOOSE = 1e-6  # precision of a grey value that nothing tells, for its nodes only
 LEAST = 37.0  # nats below the heaviest box, at which a box no longer shows in double precision
 
 
@@ -54,9 +55,11 @@ def _log_joint(y: Tensor, mask: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, 
     ff, bb, fb = square, mask.shape[1] - 2 * area + square, area - square
     hf = mask @ y
     hb = y.sum() - hf
-    det = ff * bb - fb.square()
-    peaks = torch.stack([(bb * hf - fb * hb) / det, (ff * hb - fb * hf) / det], 1)  # (K, 2)
-    stds = sigma * torch.stack([bb / det, ff / det], 1).sqrt()
+    # a disk between the pixels that are seen leaves f free: the nodes then fill the unit interval
+    fs, bs = ff + LOOSE * sigma**2, bb + LOOSE * sigma**2
+    det = fs * bs - fb.square()
+    peaks = torch.stack([(bs * hf - fb * hb) / det, (fs * hb - fb * hf) / det], 1)  # (K, 2)
+    stds = sigma * torch.stack([bs / det, fs / det], 1).sqrt()
     nodes, log_weight = window_rule(peaks.detach(), stds, ORDER)  # both (K, 2, n)
     f, b = nodes[:, 0, :, None], nodes[:, 1, None, :]  # (K, n, 1), (K, 1, n)
     ff, bb, fb, hf, hb = (v[:, None, None] / sigma**2 for v in (ff, bb, fb, hf, hb))

@@ -1,6 +1,6 @@
 """Super-resolution of Set5 by the authors' network of 2021: the table of chapter 11.
 
-    python tests/benchmarks/set5.py [--crop SIDE] [scale beta ...]
+    python tests/benchmarks/set5.py [--crop SIDE] [--num SAMPLES] [scale beta ...]
 
 Luminance (Y of YCbCr, from 16 to 235 of 255, as is usual), whole pictures or a square of SIDE
 pixels from the middle of each, block means of 4×4 and
@@ -10,10 +10,10 @@ pictures. On the way the network runs in bfloat16, which is three to four times 
 a denoised picture by .03 σ; the last estimate is made in float32.
 
 Each sample is kept in _build/set5, each picture in book/measured/set5.json; what is there is not
-done again. An hour or two of one core.
+done again, but for a picture of fewer samples than are asked for. An hour or two of one core.
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -74,12 +74,12 @@ def draw(x: Tensor, measurement: Measurement, beta: float, seed: int) -> tuple[T
     return drain(last).x, int(way.iterations)
 
 
-def measure(name: str, factor: int, beta: float, crop: int | None) -> dict:
+def measure(name: str, factor: int, beta: float, crop: int | None, num: int) -> dict:
     """Return the figures of one picture; samples that are kept are not drawn again."""
     x = load_luminance(name, crop)
     measurement = measure_blocks(x.shape[-2:], factor)
     samples, steps, seconds = [], [], []
-    for seed in range(NUM):
+    for seed in range(num):
         path = KEPT / f"{name}_x{factor}_beta{beta}_crop{crop}_{seed}.npz"
         if not path.is_file():
             begin = time.process_time()
@@ -96,6 +96,7 @@ def measure(name: str, factor: int, beta: float, crop: int | None) -> dict:
     errors = measurement.analyze(samples) - measurement.analyze(x)
     one = psnr(samples, x.expand_as(samples))
     return {
+        "num": num,
         "psnr_minnorm": round(float(psnr(minnorm, x)), 3),
         "psnr_sample": round(float(one.mean()), 3),
         "psnr_mean": round(float(psnr(samples.mean(0, keepdim=True), x)), 3),
@@ -108,16 +109,20 @@ def measure(name: str, factor: int, beta: float, crop: int | None) -> dict:
 def main() -> None:
     """Measure what is missing and write; the file is read anew each time, for runs side by side."""
     torch.set_num_threads(1)
-    words = sys.argv[1:]
-    crop = int(words[1]) if words[:1] == ["--crop"] else None
-    given = [float(v) for v in words[2 * bool(crop) :]]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--crop", type=int)
+    parser.add_argument("--num", type=int, default=NUM)
+    parser.add_argument("runs", type=float, nargs="*")
+    told = parser.parse_args()
+    crop, num, given = told.crop, told.num, told.runs
     runs = [(int(f), b) for f, b in zip(given[::2], given[1::2], strict=True)] or RUNS
     for factor, beta in runs:
         key = f"x{factor} beta={beta} " + (f"crop={crop}" if crop else "whole")
         for name in PICTURES:
-            if name in read(OUT).get(key, {}):
+            known = read(OUT).get(key, {}).get(name)
+            if known and known.get("num", NUM) >= num:
                 continue
-            row = measure(name, factor, beta, crop)
+            row = measure(name, factor, beta, crop, num)
             print(key, name, row, flush=True)
             found = read(OUT)
             found.setdefault(key, {})[name] = row
