@@ -1,5 +1,7 @@
 """Every page runs, records what it promises, in its ranges, and is in the contents."""
 
+import ast
+import json
 from functools import cache
 from types import SimpleNamespace
 
@@ -129,6 +131,23 @@ def test_every_record_has_its_range(page):
 def test_every_notebook_is_a_page():
     notebooks = set((ROOT / "book").glob("*.ipynb"))
     assert notebooks == {page.notebook for page in PAGES.values()}
+
+
+def test_what_a_reader_moves_is_shown():
+    """A figure that `explore_…` or `live_…` returns is the value of its cell, or it is lost."""
+    made = ("explore_", "live_")
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            body = ast.parse("".join(cell["source"])).body
+            dropped = [
+                node.lineno
+                for node in ast.walk(ast.Module(body, []))
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+                if getattr(node.value.func, "attr", "").startswith(made) and node is not body[-1]
+            ]
+            assert not dropped, f"{path.name}: shown by nobody: {cell['source'][dropped[0] - 1]}"
 
 
 def test_the_contents_are_those_of_the_pages():
