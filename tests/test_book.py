@@ -150,6 +150,17 @@ def test_what_a_reader_moves_is_shown():
             assert not dropped, f"{path.name}: shown by nobody: {cell['source'][dropped[0] - 1]}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_page_takes_profile_seed_and_device(path):
+    """So that one `gahb run -p device=cuda` runs them all."""
+    cells = json.loads(path.read_text())["cells"]
+    (given,) = [
+        "".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])
+    ]
+    names = [line.partition(" = ")[0] for line in given.splitlines()]
+    assert names[:3] == ["profile", "seed", "device"]
+
+
 def test_the_contents_are_those_of_the_pages():
     made = make_contents(list(PAGES.values()), load_prose(ROOT))
     assert (ROOT / "_toc.yml").read_text() == made, "run `gahb toc`"
