@@ -263,7 +263,8 @@ def test_other_denoisers_are_differentiated():
     f = residual_denoiser(net)
     assert find_network(f)[0] is net
     for other in (lambda y, sigma=None: f(y), residual_denoiser(nn.Sequential(net)),
-                  residual_denoiser(Halved(1, 4)), partial(f, make_image())):  # fmt: skip
+                  residual_denoiser(Halved(1, 4)), partial(f, make_image()),
+                  residual_denoiser(UNet(1, 4, smooth=True))):  # fmt: skip
         assert find_network(other) is None
 
 

@@ -53,10 +53,12 @@ class RadialEnergy(nn.Module):
 
 
 class EnergyNet(nn.Module):
-    """U(y, σ) = ⟨y, s(y, σ, m)⟩ / (2σ²) + (D/2) log(σ² + m²), s a bias-free UNet of three channels.
+    """U(y, σ) = r² ⟨u, s(u, σ/r, m/r)⟩ / (2σ²) + (D/2) log r², u = y/r, r² = σ² + m², s a UNet.
 
     By Euler's theorem ½⟨y, s(y)⟩ is the energy whose gradient is s where s is homogeneous and its
-    Jacobian symmetric: what a bias-free network needs to be one. But with σ as its only constant U
+    Jacobian symmetric: what a bias-free network needs to be one. Here s is smooth (GELU), as the
+    loss differentiates its slope and that of a ReLU jumps; so it is not homogeneous, and of the
+    argument only the form is left, in units of r. With σ as its only constant U
     would be a function of y/σ, plus one of σ. Such an energy gives every image the same time score
     but for ⟨y, ∇U⟩: it cannot know that images differ in dimension, and no density that can be
     normalised is of this form, as ∫p = 1 sets a scale. So the network has a third channel, the
@@ -81,7 +83,7 @@ class EnergyNet(nn.Module):
         check_floating(y, "y")
         level = per_image(sigma, y).expand(len(y), 1, 1, 1)
         scale = (level**2 + BRIGHTNESS**2).sqrt()
-        plane, unit = torch.ones_like(y) / scale, y / scale  # s is homogeneous: only for the norms
+        plane, unit = torch.ones_like(y) / scale, y / scale
         s = self.net(torch.cat([unit, plane * level, plane * BRIGHTNESS], 1))
         inner = as_rows(unit * s).sum(1) * (scale / level).reshape(-1) ** 2
         return 0.5 * inner + y[0].numel() * torch.log(scale.reshape(-1))

@@ -128,6 +128,8 @@ def find_network(
         f, bound = denoiser.func, denoiser.keywords
     if type(getattr(f, "net", None)) not in (UNet, BFCNN) or not hasattr(f, "network_input"):
         return None
+    if getattr(f.net, "smooth", False):  # its units are no masks
+        return None
     return f.net, partial(f.network_input, **bound)
 
 

@@ -101,12 +101,15 @@ def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
     """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
 
     Raises:
-        ValueError: for a network that is told σ, or a transformer, which the engine does not run.
+        ValueError: for a network that is told σ, a smooth one or a transformer, which the engine
+            does not run.
     """
     if not isinstance(net, UNet | BFCNN):
         raise ValueError(f"net must be convolutional, and {name!r} is a {type(net).__name__}")
     if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
         raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
+    if isinstance(net, UNet) and net.smooth:
+        raise ValueError(f"net must have ReLUs, and {name!r} is smooth")
     layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)
     # the identity is in a residual layer's kernels: steps of its size are too coarse for the rest
     whole = isinstance(net, BFCNN) and net.residual

@@ -97,6 +97,7 @@ class UNet(nn.Module):
         smooth: bool = False,
     ) -> None:
         super().__init__()
+        self.smooth = smooth
         num_blocks, base = check_count(num_blocks, "num_blocks", 1, 16), check_count(base, "base")
         widths = [base * 2**b for b in range(num_blocks + 1)] if channels is None else channels
         widths = [check_count(width, "channels") for width in widths]

@@ -19,11 +19,8 @@ def _initialize_transformer(net: Transformer, generator: Generator, gain: float)
     with torch.no_grad():
         for linear in (m for m in net.modules() if isinstance(m, nn.Linear)):
             w = linear.weight
-            w.copy_(
-                torch.randn(w.shape, generator=generator, device="cpu")
-                * gain
-                / math.sqrt(w.shape[1])
-            )
+            drawn = torch.randn(w.shape, generator=generator, device="cpu")
+            w.copy_(drawn * gain / math.sqrt(w.shape[1]))
         net.places.copy_(0.02 * torch.randn(net.places.shape, generator=generator, device="cpu"))
         for block in net.blocks:
             block.mix.weight.zero_()

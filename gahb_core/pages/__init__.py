@@ -35,10 +35,10 @@ from gahb_core.pages.variants import make_variant, parse_variants
 
 __all__ = [
     "Claim", "KEY", "KINDS", "Outcome", "Page", "Places", "RULE", "Result", "Row", "VERDICTS",
-    "build_book", "collect_results", "count_verdicts", "describe", "find_root", "page_fingerprint",
+    "build_book", "collect_results", "count_verdicts", "describe", "find_root",
     "format_reasons", "format_report", "format_results", "format_rows", "format_status",
     "heed_signals", "load_claims", "load_news", "load_pages", "load_prose", "load_results",
-    "make_contents", "make_variant", "mark_published", "parse_variants", "record",
-    "run_on_cluster", "run_pages", "run_processes", "select_pages", "serve_book", "share_cores",
+    "make_contents", "make_variant", "mark_published", "page_fingerprint", "parse_variants",
+    "record", "run_on_cluster", "run_pages", "run_processes", "select_pages", "serve_book", "share_cores",
     "stage_book", "submit_jobs", "summarize", "tables", "write_contents",
 ]  # fmt: skip

@@ -19,10 +19,10 @@ __all__ = [
     "batch_indices",
     "clean_bands",
     "estimate_norms",
+    "fit",
     "learning_rate",
     "make_batch",
     "make_optimizer",
     "orthogonalize",
-    "fit",
     "write_safely",
 ]
