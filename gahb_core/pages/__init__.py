@@ -39,6 +39,6 @@ __all__ = [
     "format_reasons", "format_report", "format_results", "format_rows", "format_status",
     "heed_signals", "load_claims", "load_news", "load_pages", "load_prose", "load_results",
     "make_contents", "make_variant", "mark_published", "page_fingerprint", "parse_variants",
-    "record", "run_on_cluster", "run_pages", "run_processes", "select_pages", "serve_book", "share_cores",
-    "stage_book", "submit_jobs", "summarize", "tables", "write_contents",
+    "record", "run_on_cluster", "run_pages", "run_processes", "select_pages", "serve_book",
+    "share_cores", "stage_book", "submit_jobs", "summarize", "tables", "write_contents",
 ]  # fmt: skip
