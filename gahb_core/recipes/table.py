@@ -187,9 +187,10 @@ C_ALPHA_STEPS = {4: 40_000, 5: 72_000}  # the smoother the images, the later the
 def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
     """Return the networks of pixels, and of details of levels 1 and 2, by receptive field.
 
-    Depth and images are the same; so are steps and (nearly) parameters, among those of pixels and
-    among those of details. Those of pixels have more of both: with few, a wide field is wasted on
-    them. Those of details are residual: plain ones lost 2 dB at little noise where the field is
+    Depth is the same; so are the images seen and (nearly) the parameters, among those of pixels
+    and among those of details (`images.num_steps` batches of 8). Those of pixels have more
+    parameters: with few, a wide field is wasted on them. Those of details are residual, and long
+    trained: plain ones lost 2 dB at little noise where the field is wide, short ones .5 dB
     wide (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
     does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2 (found in
     training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for C^2).
@@ -201,7 +202,7 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
             part, widths = f"details={level}", DETAIL_WIDTHS
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
             bands = {"level": level, "bands": "details", "residual": True, "law": law}
-            bands["batch_size"] = 16 if level > 1 else 8
+            bands |= {"batch_size": 8 * level, "num_steps": images.num_steps // level}
         for field_, width in widths.items():
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
             table.append(replace(images, name=f"{prefix}/{part}/RF={field_}", **fields, **bands))
@@ -260,9 +261,9 @@ def _laptop() -> dict[str, Recipe]:
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     table += [shuffled, *_endless()]
     local = replace(faces, size=64, architecture="bfcnn", expected={})
-    local = replace(local, batch_size=16, num_steps=3_000, freeze_norm=0.1)
+    local = replace(local, num_steps=16_000, freeze_norm=0.1)
     table += _local("local/faces", local, 30_000)
-    smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
+    smooth = replace(local, dataset="c_alpha/alpha=2", num=None, num_steps=24_000)
     table += _local("local/c_alpha", smooth, 10_000)
     table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2))
     return {recipe.name: recipe for recipe in table}
