@@ -80,6 +80,21 @@ def test_a_picture_of_pyplot_is_a_figure_too(word):
     assert '<figure class="gahb-figure"><div class="gahb-frames"><img' in html_of(page)
 
 
+def test_a_caption_may_stand_behind_what_cells_print():
+    """Behind text and a table, and not behind a paragraph, a heading or another figure."""
+    text, table = nodes.literal_block("", "gap 3"), nodes.table("", nodes.tgroup())
+    word = "Figure and table."
+    page = page_of(cell(figure(), text), cell(table), said(word, " One."))
+    label = NUMBER.replace("Figure {}.", "Figure 1 and table.")
+    assert captions(page) == [f"<p>{label} One.</p>"]
+    between = [nodes.paragraph("", "Text."), nodes.section("", nodes.title("", "Next"))]
+    for part in between:
+        page = page_of(cell(figure()), part, cell(text.deepcopy()), said("Figure.", " Two."))
+        assert "Two" not in captions(page)[0]
+    page = page_of(cell(figure()), cell(figure()), said("Figure.", " Two."))
+    assert ["Two" in caption for caption in captions(page)] == [False, True]
+
+
 def test_a_picture_of_the_text_is_none():
     page = page_of(nodes.paragraph("", "", nodes.image(uri="a.png")), said("Figure.", " One."))
     assert captions(page) == []

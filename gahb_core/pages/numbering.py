@@ -1,8 +1,9 @@
 """A Sphinx extension: figures are numbered, and take the paragraph "Figure. ..." as their caption.
 
 `show_figure` and `explore_flipbook` leave `<figure>` elements in the outputs of cells, pyplot
-leaves images. What a figure shows is often written in the Markdown cell after it, where its
-formulas and references are those of the page; here the paragraph moves into its `<figcaption>`.
+leaves images. What a figure shows is often written in the Markdown cell after it, or after a table
+that belongs to both. There its formulas and references are those of the page; here the paragraph
+moves into its `<figcaption>`.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+PRINTED = nodes.container | nodes.literal_block | nodes.raw | nodes.table  # by cells
 OPENING, CLOSING = "<figcaption", "</figcaption>"
 BEFORE = '<figure class="gahb-figure"><div class="gahb-frames">'
 AFTER = '</div><figcaption class="gahb-caption"></figcaption></figure>'
@@ -38,13 +40,20 @@ def _first_said(part: nodes.Node | None) -> nodes.Node | None:
 
 
 def _bold_word(figure: nodes.Node) -> nodes.strong | None:
-    """Return the "**Figure.**" that the paragraph after a figure begins with, or None."""
-    paragraph = _first_said(figure.next_node(descend=False, siblings=True, ascend=True))
-    if not isinstance(paragraph, nodes.paragraph):
-        return None
-    first = next((child for child in paragraph if child.astext().strip()), None)
-    bold = isinstance(first, nodes.strong) and first.astext().startswith("Figure")
-    return first if bold else None
+    """Return the "**Figure.**" that the first paragraph after a figure begins with, or None.
+
+    What cells print between the two, and tables, are passed over; another figure is not.
+    """
+    after: nodes.Node | None = figure
+    while (after := after.next_node(descend=False, siblings=True, ascend=True)) is not None:
+        paragraph = _first_said(after)
+        if isinstance(paragraph, nodes.paragraph):
+            first = next((child for child in paragraph if child.astext().strip()), None)
+            bold = isinstance(first, nodes.strong) and first.astext().startswith("Figure")
+            return first if bold else None
+        if not isinstance(after, PRINTED) or any(map(_is_figure, after.findall())):
+            return None
+    return None
 
 
 def _add_number(html: str, label: str) -> str:
