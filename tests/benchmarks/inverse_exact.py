@@ -12,7 +12,7 @@ a network trained on the same images:
 
 The exact denoiser is told σ and follows its law. So are the networks of `gaussian` and `mixture`,
 three dense layers of 512, trained here for three minutes each and kept in _build. (On 64 pixels a
-blind network reads σ badly, and a small bias-free UNet did not learn these images at all.) Those of
+blind network reads σ badly, and small bias-free UNets learned these images hardly or not at all.) Those of
 `finite` and `disks` are shipped, and blind. `denoising_excess` is the share by which the squared
 error of a network that is told σ exceeds the exact denoiser's.
 
