@@ -12,9 +12,9 @@ a network trained on the same images:
 
 The exact denoiser is told σ and follows its law. So are the networks of `gaussian` and `mixture`,
 three dense layers of 512, trained here for three minutes each and kept in _build. (On 64 pixels a
-blind network reads σ badly, and small bias-free UNets learned these images hardly or not at all.) Those of
-`finite` and `disks` are shipped, and blind. `denoising_excess` is the share by which the squared
-error of a network that is told σ exceeds the exact denoiser's.
+blind network reads σ badly, and small bias-free UNets learned these images hardly or not at all.)
+Those of `finite` and `disks` are shipped, and blind. `denoising_excess` is the share by which the
+squared error of a network that is told σ exceeds the exact denoiser's.
 
 gap_db = 10 log10(1 + Σ‖x̄ − E[x|m]‖² / Σ tr Cov[x|m]) over the problems: the MMSE gap
 10 log10(E‖x̄ − x‖²/E‖E[x|m] − x‖²) with the mean over x | m taken exactly. ‖x̄ − E[x|m]‖² is that
