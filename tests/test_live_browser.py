@@ -181,7 +181,8 @@ def test_the_engine_gives_what_torch_gives(page, name, side):
     args |= {"y": flat(y), "v": flat(v), "u": flat(u)}
     args["given"] = None if given is None else flat(given)
     fast, slow = (page.evaluate(DIRECT, args | {"plain": plain}) for plain in (False, True))
-    rounded = 2e-5 if out == 3 else 5e-6  # twenty residual layers add their rounding up
+    # twenty residual layers add their rounding up: torch's own J v is 3e-5 off one in float64
+    rounded = 5e-5 if out == 3 else 5e-6
     rounded = 1e-4 if name in ("fashion/N=10/A", "bfcnn/fashion/N=10/A") else rounded
     assert relative_error(fast["estimate"], products.x_hat.numpy()) < rounded
     if rounded < 1e-4:  # rounded weights may open another ReLU
@@ -192,7 +193,8 @@ def test_the_engine_gives_what_torch_gives(page, name, side):
     size = np.linalg.norm(flat(u)) * np.linalg.norm(fast["push"])
     assert abs(inner[0] - inner[1]) < 1e-5 * size
     for key in fast:
-        assert relative_error(slow[key], np.array(fast[key])) < 2e-5, key
+        most = 1e-4 if out == 3 else 2e-5
+        assert relative_error(slow[key], np.array(fast[key])) < most, key
 
 
 def test_images_need_not_be_square(page):
