@@ -190,8 +190,8 @@ def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
     Depth is the same; so are the images seen and (nearly) the parameters, among those of pixels
     and among those of details (`images.num_steps` batches of 8). Those of pixels have more
     parameters: with few, a wide field is wasted on them. Those of details are residual, and long
-    trained: plain ones lost 2 dB at little noise where the field is wide, short ones .5 dB
-    wide (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
+    trained: where the field is wide, plain ones lost 2 dB at little noise, and 3,000 batches .5 dB
+    (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
     does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2 (found in
     training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for C^2).
     """

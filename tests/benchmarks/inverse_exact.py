@@ -54,6 +54,7 @@ from gahb_core.sampling import Measurement, measure_pixels, sample_constrained
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "inverse_exact.json", ROOT / "_build" / "inverse_exact"
 BETAS = dict.fromkeys(("exact", "network"), (1.0, 0.3, 0.1, 0.03, 0.01))
+BLIND = ("finite", "disks")  # priors whose network is not told σ
 FLOOR = 0.03  # least deviation of the Gaussians: a mode below σ_end would end without variance
 
 
@@ -252,11 +253,6 @@ def draw(p: Problems, f: Denoiser, beta: float, blind: bool) -> tuple[Tensor, in
     return found.x.reshape(num, *shape), int(found.iterations)
 
 
-def is_blind(name: str) -> bool:
-    """Whether the network of a prior is not told σ."""
-    return name in ("finite", "disks")
-
-
 def as_double(f: Denoiser, blind: bool) -> Denoiser:
     """Return the network `f`, of float32, for images of any type."""
     if blind:
@@ -309,7 +305,7 @@ def main() -> None:
     for name in sys.argv[1:] or PRIORS:
         problems = PRIORS[name]()
         for kind in ("network", "exact"):
-            blind = kind == "network" and is_blind(name)
+            blind = kind == "network" and name in BLIND
             f = problems.exact if kind == "exact" else as_double(problems.network(), blind)
             if kind == "network" and not blind:
                 row = {"denoising_excess": compare_errors(problems, f)}
