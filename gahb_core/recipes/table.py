@@ -184,28 +184,34 @@ DETAIL_WIDTHS = {5: 32, 9: 24, 13: 20, 23: 16, 43: 12}
 C_ALPHA_STEPS = {4: 40_000, 5: 72_000}  # the smoother the images, the later the plateau
 
 
-def _local(prefix: str, images: Recipe, pixel_steps: int) -> list[Recipe]:
+def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[Recipe]:
     """Return the networks of pixels, and of details of levels 1 and 2, by receptive field.
 
     Depth is the same; so are the images seen and (nearly) the parameters, among those of pixels
-    and among those of details (`images.num_steps` batches of 8). Those of pixels have more
-    parameters: with few, a wide field is wasted on them. Those of details are residual, and long
-    trained: where the field is wide, plain ones lost 2 dB at little noise, and 3,000 batches .5 dB
-    (`tests/benchmarks/details_form.py`). The law of details begins where that of pixels
-    does, and ends at σ = 1 as in paper (b); their largest possible coefficient is 1/2 (found in
-    training images of 64×64: .30 and .37 at levels 1 and 2 for faces, .48 and .46 for C^2).
+    and among those of details. Those of pixels have more parameters: with few, a wide field is
+    wasted on them. Those of details are residual, and long trained: where the field is wide, plain
+    ones lost 2 dB at little noise, and 3,000 batches .5 dB (`tests/benchmarks/details_form.py`).
+    The law of details begins where that of pixels does, and ends at σ = 1 as in paper (b); their
+    largest possible coefficient is 1/2 (found in training images of 64×64: .30 and .37 at levels 1
+    and 2 for faces, .48 and .46 for C^2).
+
+    Args:
+        prefix: of their names.
+        images: recipe of what is the same.
+        batches: (batch_size, num_steps) in pixels, at level 1, at level 2.
+        details: widths of networks of details by field, where not those of `DETAIL_WIDTHS`.
     """
     table = []
-    for level in (0, 1, 2):
-        part, widths, bands = "pixel", PIXEL_WIDTHS, {"batch_size": 4, "num_steps": pixel_steps}
+    for level, (batch_size, num_steps) in enumerate(batches):
+        part, by_field, bands = "pixel", PIXEL_WIDTHS, {}
         if level:
-            part, widths = f"details={level}", DETAIL_WIDTHS
+            part, by_field = f"details={level}", DETAIL_WIDTHS | details
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
             bands = {"level": level, "bands": "details", "residual": True, "law": law}
-            bands |= {"batch_size": 8 * level, "num_steps": images.num_steps // level}
-        for field_, width in widths.items():
+        made = replace(images, batch_size=batch_size, num_steps=num_steps, **bands)
+        for field_, width in by_field.items():
             fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
-            table.append(replace(images, name=f"{prefix}/{part}/RF={field_}", **fields, **bands))
+            table.append(replace(made, name=f"{prefix}/{part}/RF={field_}", **fields))
     return table
 
 
@@ -259,13 +265,15 @@ def _laptop() -> dict[str, Recipe]:
     contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
     table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
-    table += [shuffled, *_endless()]
+    table += [replace(shuffled, batch_size=64, num_steps=14_000), *_endless()]
     local = replace(faces, size=64, architecture="bfcnn", expected={})
-    local = replace(local, num_steps=16_000, freeze_norm=0.1)
-    table += _local("local/faces", local, 30_000)
-    smooth = replace(local, dataset="c_alpha/alpha=2", num=None, num_steps=24_000)
-    table += _local("local/c_alpha", smooth, 10_000)
-    table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2))
+    local = replace(local, freeze_norm=0.1)
+    table += _local("local/faces", local, ((4, 30_000), (8, 16_000), (16, 8_000)), {})
+    smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
+    # with 12 channels a field of 43×43 was .4 dB behind one of 13×13 with 20
+    steps = ((16, 15_000), (32, 14_000), (32, 15_000))
+    table += _local("local/c_alpha", smooth, steps, {43: 20})
+    table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2, num_steps=14_000))
     return {recipe.name: recipe for recipe in table}
 
 

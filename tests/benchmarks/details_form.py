@@ -4,8 +4,9 @@
 
 Trains the recipes `local/faces/details=2/RF=…` of FIELDS for STEPS in each of FORMS, that of the
 widest field also with twice the channels (a minute of one core each), and all fields in the last
-form also for four times as long. Each is measured on the same images of split B. A variant that is
-in the file is not trained again. The page on training shows it.
+form also for four times as long. Those of WINDOWS get 64 channels and a long training (twenty
+minutes each; that of 5×5 in the file is from a GPU). Each is measured on the same images of split
+B. A variant that is in the file is not trained again. The page on training shows it.
 """
 
 from dataclasses import replace
@@ -24,6 +25,8 @@ from gahb_core.training import clean_bands, fit
 OUT = FOLDER / "details_form.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands
 FIELDS, NUM, STEPS = (9, 43), 256, 3_000
+WINDOWS = (5, 9)  # with so many channels and images that they differ by their windows
+LONG = {"channels": (64,), "batch_size": 32, "num_steps": 13_000}
 FORMS = {
     "skip": {"skip": True, "residual": False},
     "no skip": {"skip": False, "residual": False},
@@ -44,6 +47,9 @@ def list_variants() -> dict[str, Recipe]:
                 found[name] = replace(recipe, channels=(width,), num_steps=STEPS, **switches)
         name = f"{field}×{field}, {recipe.channels[0]} channels, residual, 4 × the steps"
         found[name] = replace(recipe, num_steps=4 * STEPS)
+    for field in WINDOWS:
+        recipe = replace(find_recipe(f"local/faces/details=2/RF={field}"), **LONG)
+        found[f"{field}×{field}, 64 channels, residual, 416,000 images"] = recipe
     return found
 
 
