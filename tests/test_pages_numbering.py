@@ -87,6 +87,8 @@ def test_a_caption_may_stand_behind_what_cells_print():
     page = page_of(cell(figure(), text), cell(table), said(word, " One."))
     label = NUMBER.replace("Figure {}.", "Figure 1 and table.")
     assert captions(page) == [f"<p>{label} One.</p>"]
+    page = page_of(cell(figure(), text.deepcopy()), cell(table.deepcopy(), said(word, " One.")))
+    assert captions(page) == [f"<p>{label} One.</p>"]  # of one output
     between = [nodes.paragraph("", "Text."), nodes.section("", nodes.title("", "Next"))]
     for part in between:
         page = page_of(cell(figure()), part, cell(text.deepcopy()), said("Figure.", " Two."))

@@ -31,27 +31,20 @@ def _part_of_page(node: nodes.Node) -> nodes.Element:
     return node
 
 
-def _first_said(part: nodes.Node | None) -> nodes.Node | None:
-    """Return what a part of a page begins with: of a cell, the first of its outputs."""
-    while isinstance(part, nodes.container) and part.children:
-        boxes = [child for child in part if "cell_input" not in child.get("classes", [])]
-        part = boxes[0] if boxes else None
-    return part
-
-
 def _bold_word(figure: nodes.Node) -> nodes.strong | None:
     """Return the "**Figure.**" that the first paragraph after a figure begins with, or None.
 
     What cells print between the two, and tables, are passed over; another figure is not.
     """
     after: nodes.Node | None = figure
-    while (after := after.next_node(descend=False, siblings=True, ascend=True)) is not None:
-        paragraph = _first_said(after)
-        if isinstance(paragraph, nodes.paragraph):
-            first = next((child for child in paragraph if child.astext().strip()), None)
+    into = False  # a cell: its outputs come next, and not what follows it
+    while (after := after.next_node(descend=into, siblings=True, ascend=True)) is not None:
+        into = isinstance(after, nodes.container) and "cell_input" not in after.get("classes", [])
+        if isinstance(after, nodes.paragraph):
+            first = next((child for child in after if child.astext().strip()), None)
             bold = isinstance(first, nodes.strong) and first.astext().startswith("Figure")
             return first if bold else None
-        if not isinstance(after, PRINTED) or any(map(_is_figure, after.findall())):
+        if not isinstance(after, PRINTED) or _is_figure(after):
             return None
     return None
 
