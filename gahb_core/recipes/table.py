@@ -215,6 +215,18 @@ def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[R
     return table
 
 
+def _local_networks(faces: Recipe) -> list[Recipe]:
+    """Return the local networks of chapters 8 to 10, and the global one of small C² images."""
+    local = replace(faces, size=64, architecture="bfcnn", freeze_norm=0.1, expected={})
+    table = _local("local/faces", local, ((4, 30_000), (8, 16_000), (16, 8_000)), {})
+    smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
+    # with 12 channels a field of 43×43 was .4 dB behind one of 13×13 with 20
+    steps = ((16, 15_000), (32, 14_000), (32, 15_000))
+    table += _local("local/c_alpha", smooth, steps, {43: 20})
+    low = Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2, num_steps=14_000)
+    return [*table, low]
+
+
 def _endless() -> list[Recipe]:
     """Return the networks of made images, wide at full resolution where they have contours."""
     table = [Recipe(n, n) for n in ("sinusoids", "ray")]
@@ -266,14 +278,7 @@ def _laptop() -> dict[str, Recipe]:
     table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     table += [replace(shuffled, batch_size=64, num_steps=14_000), *_endless()]
-    local = replace(faces, size=64, architecture="bfcnn", expected={})
-    local = replace(local, freeze_norm=0.1)
-    table += _local("local/faces", local, ((4, 30_000), (8, 16_000), (16, 8_000)), {})
-    smooth = replace(local, dataset="c_alpha/alpha=2", num=None)
-    # with 12 channels a field of 43×43 was .4 dB behind one of 13×13 with 20
-    steps = ((16, 15_000), (32, 14_000), (32, 15_000))
-    table += _local("local/c_alpha", smooth, steps, {43: 20})
-    table.append(Recipe("local/c_alpha/low", smooth.dataset, size=64, level=2, num_steps=14_000))
+    table += _local_networks(faces)
     return {recipe.name: recipe for recipe in table}
 
 
