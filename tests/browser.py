@@ -80,8 +80,11 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def open_page(browser, origin: str, path: str, theme: str):
-    """Yield (page, complaints): a loaded page, and all that it did wrong so far, in words."""
+def open_page(browser, origin: str, path: str, theme: str, answers: list | None = None):
+    """Yield (page, complaints): a loaded page, and all that it did wrong so far, in words.
+
+    The list `answers`, if given, gets every response that the page was sent.
+    """
     complaints: list[str] = []
     with browser.new_context(color_scheme=theme, reduced_motion="reduce") as context:
         page = context.new_page()
@@ -100,8 +103,28 @@ def open_page(browser, origin: str, path: str, theme: str):
             "console",
             lambda said: said.type == "error" and complaints.append(f"console: {said.text}"),
         )
+        if answers is not None:
+            page.on("response", lambda answer: answers.append(answer))
         page.goto(origin + path, wait_until="networkidle")
         yield page, complaints
+
+
+def turn(page, theme: str) -> None:
+    """Turn a loaded page to the other theme, as it turns when its reader's system does.
+
+    Returns when its last colour has changed. One that does not follow stays: `faults` says so.
+    """
+    page.emulate_media(color_scheme=theme)
+    page.evaluate(
+        """async theme => {
+            const root = document.documentElement;
+            for (let i = 0; i < 100 && root.dataset.theme !== theme; i++)
+                await new Promise(requestAnimationFrame);
+            const fading = document.getAnimations().filter(a => a instanceof CSSTransition);
+            await Promise.allSettled(fading.map(a => a.finished));
+        }""",
+        theme,
+    )
 
 
 def controls(page) -> list:
@@ -130,20 +153,26 @@ def drive(page, control) -> list[str]:
 
 def violations(page, axe: str) -> list[str]:
     """Return what axe-core, given as its source, finds wrong with a page, in words."""
-    page.evaluate(axe)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(axe)
     return page.evaluate(
         """() => axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
         .flatMap(v => v.nodes.map(n => `${v.id} (${v.impact}): ${n.html.slice(0, 160)}`)))"""
     )
 
 
+def faults(page, theme: str) -> list[str]:
+    """Return what is wrong with a loaded page in one theme: its controls, pictures and words."""
+    found = [fault for control in controls(page) for fault in drive(page, control)]
+    found += [f"no alt text (see show_figure): {img}" for img in page.evaluate(UNNAMED)]
+    found += [f"hard to read: {text}" for text in page.evaluate(FAINT)]
+    if page.evaluate("document.documentElement.dataset.theme ?? null") not in (None, theme):
+        found.append(f"the page does not follow the {theme} theme")
+    return found
+
+
 def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
     """Return all that is wrong with one page in one theme; an empty list is a good page."""
     with open_page(browser, origin, path, theme) as (page, complaints):
-        for control in controls(page):
-            complaints += drive(page, control)
-        complaints += [f"no alt text (see show_figure): {img}" for img in page.evaluate(UNNAMED)]
-        complaints += [f"hard to read: {text}" for text in page.evaluate(FAINT)]
-        if page.evaluate("document.documentElement.dataset.theme ?? null") not in (None, theme):
-            complaints.append(f"the page does not follow the {theme} theme")
-        return complaints
+        found = faults(page, theme)
+        return complaints + found

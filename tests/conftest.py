@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,16 @@ from browser import FLAGS, find_chromium
 from gahb_core.pages import load_pages
 
 ROOT = Path(__file__).resolve().parents[1]
+GIVEN = dict(os.environ)  # what the pages run in
+
+
+def pytest_configure():
+    """Give torch one thread, here and in what tests start; it has not been imported yet.
+
+    The cores are taken by the pages that run meanwhile: threads that wait for each other take
+    several times the processor time of one, on the small arrays of tests.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items):
@@ -27,7 +38,7 @@ def run_gahb(request, *words):
     with capture.global_and_fixture_disabled():
         print(f"\n== gahb {' '.join(words)} ==", flush=True)
         command = [sys.executable, "-m", "gahb_core.cli", "--root", str(ROOT), *words]
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command, check=False, env=GIVEN).returncode
 
 
 def page_of(item):
@@ -60,7 +71,7 @@ def pages_under_way(request, tmp_path_factory):
     command += asked_pages(request.session.items)
     log = tmp_path_factory.mktemp("pages") / "log"
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=GIVEN)
         yield process, log
         process.terminate()
         process.wait()

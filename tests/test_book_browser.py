@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from browser import complaints_of, controls, open_page, serve, violations
+from browser import complaints_of, controls, faults, open_page, serve, turn, violations
 
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
@@ -60,6 +60,20 @@ explore_flipbook([[draw(s, p) for p in (1, 2)] for s in sigmas],
 def book_origin(built_book):
     with serve(built_book) as origin:
         yield origin
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def path(request):
+    """A page of the book; the tests of one follow each other, for it is loaded once for all."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def opened(browser, book_origin, path):
+    """(page, complaints, answers): a page of the book, loaded over http in the light theme."""
+    answers = []
+    with open_page(browser, book_origin, path, "light", answers) as (page, complaints):
+        yield page, complaints, answers
 
 
 def run(*command, cwd, **more_env):
@@ -226,12 +240,18 @@ def test_figures_can_be_read_and_moved_on_a_phone(browser, demo_html):
 
 
 def seconds_to_first_move(page, address: str) -> float:
-    """Return how long after the start a key on the page's first control changes its picture."""
+    """Return how long after the start a key on the page's first control changes its picture.
+
+    None where it has not, by the time that all of the page is loaded.
+    """
     page.add_init_script(
-        """new MutationObserver(() => {
+        """let told;
+        window.moved = new Promise(done => told = done);
+        addEventListener('load', () => told(null));
+        new MutationObserver((_, observer) => {
             const input = document.querySelector('.gahb-explore figcaption') &&
                 document.querySelector('.gahb-control input:not(:checked)');
-            if (!input || window.moved) return;
+            if (!input) return;
             const shown = () => [...input.closest('.gahb-explore').querySelectorAll('img')]
                 .findIndex(img => !img.hidden);
             const before = shown();
@@ -241,10 +261,12 @@ def seconds_to_first_move(page, address: str) -> float:
                 input.value = input.value === input.max ? 0 : Number(input.value) + 1;
                 input.dispatchEvent(new Event('input', {bubbles: true}));
             }
-            if (shown() !== before) window.moved = performance.now() / 1000;
+            if (shown() === before) return;
+            observer.disconnect();
+            told(performance.now() / 1000);
         }).observe(document, {childList: true, subtree: true});"""
     )
-    page.goto(address)
+    page.goto(address, wait_until="commit")
     return page.evaluate("window.moved")
 
 
@@ -257,22 +279,6 @@ def test_first_control_is_usable_at_once_from_disk(browser, built_book):
         with browser.new_context() as context:
             late[path] = seconds_to_first_move(context.new_page(), f"{built_book.as_uri()}/{path}")
     assert {path: s for path, s in late.items() if not s or s > MAX_WAIT} == {}
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("path", PAGES)
-def test_scripts_of_a_page_are_light(browser, book_origin, path):
-    sizes = []
-    with browser.new_context() as context:
-        page = context.new_page()
-
-        def on_response(response) -> None:
-            if response.request.resource_type == "script":
-                sizes.append(len(response.body()))
-
-        page.on("response", on_response)
-        page.goto(book_origin + path, wait_until="networkidle")
-    assert 0 < sum(sizes) <= MAX_SCRIPT_BYTES
 
 
 @pytest.mark.browser
@@ -304,19 +310,31 @@ def test_the_executed_notebook_can_be_downloaded(demo_html):
     assert any(cell.get("outputs") for cell in cells)
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_built_page_works_without_kernel_over_http(browser, book_origin, path, theme):
-    assert complaints_of(browser, book_origin, path, theme) == []
+# --- the pages of the book, each loaded once: as it came, then with its controls moved -------
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("path", PAGES)
+def test_scripts_of_a_page_are_light(opened):
+    _, _, answers = opened
+    sizes = [len(a.body()) for a in answers if a.request.resource_type == "script"]
+    assert 0 < sum(sizes) <= MAX_SCRIPT_BYTES
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_on_a_built_page(browser, book_origin, axe, path, theme):
-    with open_page(browser, book_origin, path, theme) as (page, _):
-        assert violations(page, axe) == []
+def test_axe_finds_nothing_on_a_built_page(opened, axe, theme):
+    page, _, _ = opened
+    turn(page, theme)
+    assert violations(page, axe) == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_built_page_works_without_kernel_over_http(opened, theme):
+    page, complaints, _ = opened
+    turn(page, theme)
+    found = faults(page, theme)
+    assert complaints + found == []
 
 
 def weights_of(html: Path) -> dict[str, int]:

@@ -22,14 +22,6 @@ KINDS = {
 every = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def noisy(kind, num, sigma, seed=0):
     x = KINDS[kind][1](num, seed).double()
     return x, add_noise(x, sigma, seed + 100)

@@ -127,7 +127,6 @@ def test_damaged_files_are_refused_in_words(tmp_path, monkeypatch, seed):
 
 
 def test_killed_trainings_end_with_the_same_bits(tmp_path):
-    torch.set_num_threads(1)
     ends = list(kill_and_go_on(tmp_path, 4, random.Random(0)))
     assert sum(kills for kills, _ in ends) > 0
     assert all(same for _, same in ends)

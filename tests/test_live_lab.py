@@ -38,9 +38,10 @@ def _notebook(path):
     path.write_text(json.dumps(content))
 
 
-@pytest.fixture
-def lab(tmp_path):
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
     """The address of a JupyterLab on this machine only, in a folder with a few notebooks."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     _notebook(tmp_path / "figure.ipynb")
     for name in CHAPTERS:
         shutil.copy(ROOT / "book" / f"{name}.ipynb", tmp_path)
@@ -76,11 +77,28 @@ def lab(tmp_path):
         log.close()
 
 
+def _open(page, lab, name):
+    """Open a notebook, and wait until its kernel is connected.
+
+    Cells run before would ask which kernel is meant. A workspace of its own holds no notebook that
+    another test left open.
+    """
+    page.goto(f"{lab}lab/workspaces/{name}/tree/{name}.ipynb")
+    page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=120_000)
+    for _ in range(240):
+        with urllib.request.urlopen(f"{lab}api/sessions", timeout=10) as answer:
+            sessions = json.load(answer)
+        kernels = [s["kernel"] for s in sessions if s["path"] == f"{name}.ipynb"]
+        if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
+            return
+        time.sleep(0.5)
+    pytest.fail(f"no kernel is connected after two minutes: {sessions}")
+
+
 def test_a_live_figure_works_in_jupyterlab_with_weights_from_the_kernel(browser, lab):
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(f"{lab}lab/tree/figure.ipynb")
-        page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=120_000)
+        _open(page, lab, "figure")
         page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
         for _ in CELLS:
             page.keyboard.press("Shift+Enter")
@@ -97,25 +115,11 @@ def test_a_live_figure_works_in_jupyterlab_with_weights_from_the_kernel(browser,
         assert page.locator("script[src*='_static/networks']").count() == 0  # the kernel sent it
 
 
-def _wait_for_kernel(lab):
-    """Wait until the page is connected: cells run before would ask which kernel is meant."""
-    for _ in range(240):
-        with urllib.request.urlopen(f"{lab}api/kernels", timeout=10) as answer:
-            kernels = json.load(answer)
-        if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
-            return
-        time.sleep(0.5)
-    pytest.fail(f"no kernel is connected after two minutes: {kernels}")
-
-
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_runs_in_jupyterlab_and_its_figures_move(browser, lab, name):
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
-        page.goto(f"{lab}lab/tree/{name}.ipynb")
-        cells = page.locator(".jp-Notebook .jp-CodeCell")
-        cells.first.wait_for(timeout=120_000)
-        _wait_for_kernel(lab)
+        _open(page, lab, name)
         page.locator(".lm-MenuBar-item", has_text="Run").click()
         page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
         page.wait_for_function(ALL_DONE, timeout=400_000)

@@ -35,14 +35,6 @@ AUTHORS = data_folder() / "authors_celeba160"
 QUICK = Ascent(beta=0.5, sigma_0=0.3, sigma_end=0.1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=make_generator(seed, "test"))
 

@@ -21,7 +21,7 @@ def book(tmp_path_factory):
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def change(book):
     """Return a function that changes a file of the copy and tells the pages that this makes stale.
 
@@ -31,8 +31,10 @@ def change(book):
     def stamps():
         return {page.name: page_fingerprint(page, Places(book)) for page in load_pages(book)}
 
+    before = stamps()
+
     def stale(name, old, new):
-        path, before = book / name, stamps()
+        path = book / name
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new, 1))

@@ -56,7 +56,6 @@ import sys, torch
 from pathlib import Path
 from tests.test_training import SMALL
 from gahb_core.training import fit
-torch.set_num_threads(1)
 for progress in fit(SMALL, Path(sys.argv[1]), save_seconds=0):
     pass
 torch.save(progress.net.state_dict(), sys.argv[2] + ".part")  # a kill may hit this, too
@@ -69,15 +68,7 @@ def _drain(recipe, path=None):
     return last
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
-def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
+def test_killed_at_random_moments_it_ends_bit_identical(tmp_path):
     unbroken = _drain(SMALL).net.state_dict()
     state, result = tmp_path / "state", tmp_path / "net.pt"
     command = [sys.executable, "-c", PROGRAM, str(state), str(result)]
@@ -103,9 +94,7 @@ def test_killed_at_random_moments_it_ends_bit_identical(tmp_path, one_thread):
 @pytest.mark.parametrize(
     ("recipe", "optimizer"), [(SMALL, "muon"), (SMALL, "adam"), (DETAILS, "muon")]
 )
-def test_stopped_after_every_hundred_steps_it_ends_bit_identical(
-    tmp_path, one_thread, recipe, optimizer
-):
+def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, recipe, optimizer):
     recipe = replace(recipe, num_steps=230, optimizer=optimizer)
     for _ in range(3):
         progress = next(fit(recipe, tmp_path / "state", save_seconds=0))
@@ -123,7 +112,7 @@ def test_state_of_another_recipe_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory, one_thread):
+def saved(tmp_path_factory):
     """The bytes of a state, as saved after three steps of sixty; threads change the last bits."""
     path = tmp_path_factory.mktemp("state") / "state"
     state = loop._State(SMALL, "cpu")
@@ -182,7 +171,7 @@ def test_a_damaged_state_of_before_is_refused_or_read_right(tmp_path, saved, kin
         assert all(torch.equal(found["net"][k], v) for k, v in right["net"].items())
 
 
-def test_a_state_of_before_is_gone_on_from_to_the_same_bits(tmp_path, saved, one_thread):
+def test_a_state_of_before_is_gone_on_from_to_the_same_bits(tmp_path, saved):
     path, unbroken = tmp_path / "state", _drain(SMALL).net.state_dict().values()
     for content in (saved, saved[saved.index(b"\n") + 1 :]):
         path.write_bytes(content)
@@ -217,7 +206,7 @@ def test_a_whole_state_of_something_else_is_refused(tmp_path, saved, change, mat
         _drain(SMALL, path)
 
 
-def test_the_loss_of_a_short_training_is_the_mean_of_its_steps(one_thread, monkeypatch):
+def test_the_loss_of_a_short_training_is_the_mean_of_its_steps(monkeypatch):
     losses = [torch.tensor(float(k)) for k in range(1, 61)]
     monkeypatch.setattr(loop, "_take_step", lambda state, *_: losses[state.step])
     assert _drain(SMALL).loss == pytest.approx(30.5)
@@ -295,7 +284,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 
 @pytest.mark.parametrize(("recipe", "share"), [(SMALL, 0.5), (DETAILS, 0.6)])
-def test_training_teaches(one_thread, recipe, share):
+def test_training_teaches(recipe, share):
     progress = _drain(replace(recipe, num_steps=400, ema=0.0))
     first, last = progress.curve[0][1], progress.curve[-1][1]
     assert last < share * first
@@ -368,7 +357,7 @@ def test_estimated_norms_are_those_of_the_data():
     assert not net.training
 
 
-def test_a_diverging_loss_is_reported(one_thread):
+def test_a_diverging_loss_is_reported():
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         _drain(replace(SMALL, learning_rate=1e30, num_steps=100))
 

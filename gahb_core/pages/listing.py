@@ -1,14 +1,33 @@
 """`book/pages.yml`, read strictly: what is not understood is refused, with its page and key."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import jsonschema
 import yaml
 
 from gahb_core.pages.spec import Page
 
+
+def _import_jsonschema() -> ModuleType:
+    """Return jsonschema, loaded without a grammar of addresses that takes most of a second.
+
+    No format is checked here, and jsonschema goes without where the grammar is not installed. Each
+    command, page and kernel loads this file.
+    """
+    grammar = "rfc3987_syntax"
+    hidden = sys.modules.setdefault(grammar, None) is None  # as if it were not installed
+    try:
+        import jsonschema
+    finally:
+        if hidden:
+            del sys.modules[grammar]
+    return jsonschema
+
+
+jsonschema = _import_jsonschema()
 _NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}}
 _RANGE = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _RANGED = {"type": "object", "additionalProperties": _RANGE, "minProperties": 1, "maxProperties": 1}
