@@ -443,8 +443,13 @@ def test_local_recipes_differ_in_their_field_alone():
         assert len(same) == 5
         alike = {replace(r, name="", channels=(), spatial_layers=None) for r in same}
         assert len(alike) == 1
-        counts = [num_parameters(nets[r.name]) for r in same]
-        assert max(counts) < 1.25 * min(counts)
+        counts = {r.name: num_parameters(nets[r.name]) for r in same}
+        if (images, part) in (("c_alpha", "details=1"), ("c_alpha", "details=2")):
+            # one field needs the channels of a narrower one, and so more parameters
+            del counts[f"local/{images}/{part}/RF=43"]
+            wide, narrow = (local[f"local/{images}/{part}/RF={f}"] for f in (43, 13))
+            assert wide.channels == narrow.channels
+        assert max(counts.values()) < 1.25 * min(counts.values())
 
 
 def test_a_and_b_share_weights_and_no_image():
