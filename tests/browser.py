@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 
 FLAGS = [
     "--headless",
@@ -109,24 +112,6 @@ def open_page(browser, origin: str, path: str, theme: str, answers: list | None 
         yield page, complaints
 
 
-def turn(page, theme: str) -> None:
-    """Turn a loaded page to the other theme, as it turns when its reader's system does.
-
-    Returns when its last colour has changed. One that does not follow stays: `faults` says so.
-    """
-    page.emulate_media(color_scheme=theme)
-    page.evaluate(
-        """async theme => {
-            const root = document.documentElement;
-            for (let i = 0; i < 100 && root.dataset.theme !== theme; i++)
-                await new Promise(requestAnimationFrame);
-            const fading = document.getAnimations().filter(a => a instanceof CSSTransition);
-            await Promise.allSettled(fading.map(a => a.finished));
-        }""",
-        theme,
-    )
-
-
 def controls(page) -> list:
     """Return the sliders and the first buttons of groups that the page shows."""
     found = page.locator(".gahb-control input[type=range], .gahb-choices label:first-child input")
@@ -171,8 +156,50 @@ def faults(page, theme: str) -> list[str]:
     return found
 
 
+class Findings(NamedTuple):
+    """What one page, loaded in one theme, weighs and does wrong."""
+
+    script_bytes: int
+    violations: list[str]  # of axe's rules, before a control was moved; empty without axe
+    complaints: list[str]
+
+
+def find(browser, origin: str, path: str, theme: str, axe: str | None = None) -> Findings:
+    """Return what is found in one page in one theme; `axe` is the source of axe-core, if any."""
+    answers: list = []
+    with open_page(browser, origin, path, theme, answers) as (page, complaints):
+        sizes = [len(a.body()) for a in answers if a.request.resource_type == "script"]
+        against = violations(page, axe) if axe else []
+        return Findings(sum(sizes), against, faults(page, theme) + complaints)
+
+
 def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
     """Return all that is wrong with one page in one theme; an empty list is a good page."""
     with open_page(browser, origin, path, theme) as (page, complaints):
-        found = faults(page, theme)
-        return complaints + found
+        return faults(page, theme) + complaints
+
+
+_of_this_process: dict = {}
+
+
+def _launch(path: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    os.nice(10)  # the tests that wait for them at the end come first
+    chromium = sync_playwright().start().chromium
+    _of_this_process["browser"] = chromium.launch(executable_path=path, args=FLAGS)
+
+
+def find_elsewhere(*args) -> Findings:
+    """Return what `find` does, by the browser of this process of `browsers`."""
+    return find(_of_this_process["browser"], *args)
+
+
+@contextmanager
+def browsers(path: str) -> Iterator[Pool]:
+    """Yield as many processes as there are cores, each with its own Chromium.
+
+    They are killed at the end: a page that never answers holds up its own tests and no others.
+    """
+    with get_context("spawn").Pool(os.cpu_count(), _launch, [path]) as pool:
+        yield pool

@@ -3,18 +3,22 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
-from browser import FLAGS, find_chromium
+from browser import FLAGS, browsers, find_chromium, find_elsewhere, serve
 
 from gahb_core.pages import load_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = dict(os.environ)  # what the pages run in
+AXE = "axe-core@4.14.1"
+MAX_ANSWER = 120.0  # seconds until a page is found good or not; most take three
 
 
 def pytest_configure():
@@ -27,9 +31,10 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Quick tests first, then the pages, then the browser."""
+    """Quick tests first, then the pages, then the browser; last what browsers of their own find."""
     items.sort(key=lambda item: [m.name for m in item.iter_markers()].count("pages")
-               + 2 * [m.name for m in item.iter_markers()].count("browser"))  # fmt: skip
+               + 2 * [m.name for m in item.iter_markers()].count("browser")
+               + ("found" in item.fixturenames))  # fmt: skip
 
 
 def run_gahb(request, *words):
@@ -100,18 +105,59 @@ def built_book(request, executed_pages):
     return ROOT / "_build" / "html"
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium."""
+    return find_chromium() or pytest.skip(
+        "no Chromium on this machine: install one, or set GAHB_CHROMIUM"
+    )
+
+
+@pytest.fixture(scope="session")
+def axe_or_none(tmp_path_factory):
+    """The source of axe-core, which looks for what shuts readers out; None where it is not."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    done = npm and subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=False)
+    if not done or done.returncode:
+        return None
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.fixture(scope="session")
+def axe(axe_or_none):
+    """The source of axe-core, for tests only."""
+    return axe_or_none or pytest.skip(f"{AXE} cannot be had here: no npm, or no registry")
+
+
+@pytest.fixture(scope="session")
+def found(request, chromium, built_book, axe_or_none):
+    """A function of (path, theme): what browsers of their own found in a page of the book.
+
+    They begin with the pages that the session's tests ask for, beside the tests that come before.
+    """
+    items = [item for item in request.session.items if "found" in item.fixturenames]
+    asked = dict.fromkeys((i.callspec.params["path"], i.callspec.params["theme"]) for i in items)
+    with serve(built_book) as origin, browsers(chromium) as pool:
+        answers = {
+            key: pool.apply_async(find_elsewhere, (origin, *key, axe_or_none)) for key in asked
+        }
+        yield lambda *key: answers[key].get(MAX_ANSWER)
+
+
 @pytest.fixture(scope="module")
-def browser():
+def browser(request, chromium):
     """A headless Chromium, shared by the tests of a file."""
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set GAHB_CHROMIUM")
     from playwright.sync_api import sync_playwright
 
+    if any("found" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("found")  # under way from here on
+
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield launched
+        launched.close()
 
 
 def make_notebook(*cells, parameters=None):

@@ -2,23 +2,21 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from browser import complaints_of, controls, faults, open_page, serve, turn, violations
+from browser import complaints_of, controls, open_page, serve, violations
 
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 MAX_PAGE_BYTES = 3_000_000
 MAX_SCRIPT_BYTES = 1_500_000
 MAX_WAIT = 1.0  # seconds from disk to a picture that has moved
-AXE = "axe-core@4.14.1"
+THEMES = ("light", "dark")
 GENERATED = ("index", "genindex", "search", "404")
 
 
@@ -56,26 +54,6 @@ explore_flipbook([[draw(s, p) for p in (1, 2)] for s in sigmas],
 ]
 
 
-@pytest.fixture(scope="module")
-def book_origin(built_book):
-    with serve(built_book) as origin:
-        yield origin
-
-
-@pytest.fixture(scope="module", params=PAGES)
-def path(request):
-    """A page of the book; the tests of one follow each other, for it is loaded once for all."""
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def opened(browser, book_origin, path):
-    """(page, complaints, answers): a page of the book, loaded over http in the light theme."""
-    answers = []
-    with open_page(browser, book_origin, path, "light", answers) as (page, complaints):
-        yield page, complaints, answers
-
-
 def run(*command, cwd, **more_env):
     result = subprocess.run(
         command, cwd=cwd, env={**os.environ, **more_env}, capture_output=True, text=True
@@ -109,18 +87,6 @@ def demo_html(tmp_path_factory):
     (top / "source.ipynb").unlink()
     run(JUPYTER_BOOK, "build", ".", "-W", "--keep-going", "-n", cwd=top)
     return top / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """The source of axe-core, which looks for what shuts readers out; for these tests only."""
-    folder = tmp_path_factory.mktemp("axe")
-    npm = shutil.which("npm")
-    done = npm and subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=False)
-    if not done or done.returncode:
-        pytest.skip(f"{AXE} cannot be had here: no npm, or no registry")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
 
 
 DEMO = "book/demo.html"
@@ -310,31 +276,28 @@ def test_the_executed_notebook_can_be_downloaded(demo_html):
     assert any(cell.get("outputs") for cell in cells)
 
 
-# --- the pages of the book, each loaded once: as it came, then with its controls moved -------
+# --- the pages of the book, each loaded once in each theme ------------------------------------
 
 
 @pytest.mark.browser
-def test_scripts_of_a_page_are_light(opened):
-    _, _, answers = opened
-    sizes = [len(a.body()) for a in answers if a.request.resource_type == "script"]
-    assert 0 < sum(sizes) <= MAX_SCRIPT_BYTES
+@pytest.mark.parametrize("theme", ["light"])
+@pytest.mark.parametrize("path", PAGES)
+def test_scripts_of_a_page_are_light(found, path, theme):
+    assert 0 < found(path, theme).script_bytes <= MAX_SCRIPT_BYTES
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_on_a_built_page(opened, axe, theme):
-    page, _, _ = opened
-    turn(page, theme)
-    assert violations(page, axe) == []
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_on_a_built_page(found, axe, path, theme):
+    assert found(path, theme).violations == []
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_built_page_works_without_kernel_over_http(opened, theme):
-    page, complaints, _ = opened
-    turn(page, theme)
-    found = faults(page, theme)
-    assert complaints + found == []
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("path", PAGES)
+def test_built_page_works_without_kernel_over_http(found, path, theme):
+    assert found(path, theme).complaints == []
 
 
 def weights_of(html: Path) -> dict[str, int]:
