@@ -185,7 +185,6 @@ _of_this_process: dict = {}
 def _launch(path: str) -> None:
     from playwright.sync_api import sync_playwright
 
-    os.nice(10)  # the tests that wait for them at the end come first
     chromium = sync_playwright().start().chromium
     _of_this_process["browser"] = chromium.launch(executable_path=path, args=FLAGS)
 

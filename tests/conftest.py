@@ -10,6 +10,7 @@ import tarfile
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 from browser import FLAGS, browsers, find_chromium, find_elsewhere, serve
 
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 GIVEN = dict(os.environ)  # what the pages run in
 AXE = "axe-core@4.14.1"
 MAX_ANSWER = 120.0  # seconds until a page is found good or not; most take three
+# an example is not wrong because the machine is busy
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_configure():
@@ -31,10 +35,11 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Quick tests first, then the pages, then the browser; last what browsers of their own find."""
-    items.sort(key=lambda item: [m.name for m in item.iter_markers()].count("pages")
-               + 2 * [m.name for m in item.iter_markers()].count("browser")
-               + ("found" in item.fixturenames))  # fmt: skip
+    """What needs no page first, in the browser too, for the pages run meanwhile; then the pages,
+    the built book, and what browsers of their own find in it."""
+    stages = ("executed_pages", "built_book", "found")  # each needs the one before
+    items.sort(key=lambda item: (sum(name in item.fixturenames for name in stages),
+                                 item.get_closest_marker("browser") is not None))  # fmt: skip
 
 
 def run_gahb(request, *words):
@@ -135,7 +140,7 @@ def axe(axe_or_none):
 def found(request, chromium, built_book, axe_or_none):
     """A function of (path, theme): what browsers of their own found in a page of the book.
 
-    They begin with the pages that the session's tests ask for, beside the tests that come before.
+    They begin with all pages that the session's tests ask for, in the order of these tests.
     """
     items = [item for item in request.session.items if "found" in item.fixturenames]
     asked = dict.fromkeys((i.callspec.params["path"], i.callspec.params["theme"]) for i in items)
@@ -147,12 +152,9 @@ def found(request, chromium, built_book, axe_or_none):
 
 
 @pytest.fixture(scope="module")
-def browser(request, chromium):
+def browser(chromium):
     """A headless Chromium, shared by the tests of a file."""
     from playwright.sync_api import sync_playwright
-
-    if any("found" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("found")  # under way from here on
 
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
