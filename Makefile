@@ -27,7 +27,7 @@ lint: env
 	  { echo "run: .venv/bin/nbstripout --keep-id book/*.ipynb"; exit 1; },echo "no notebooks")
 
 check: lint  ## style, and the tests that need neither pages nor a browser
-	@$(BIN)/python -m pytest -m "not pages and not browser"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not pages and not browser"
 
 test: env  ## everything: style, unit tests, every page, the HTML, the browser
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \

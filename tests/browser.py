@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
@@ -179,26 +179,23 @@ def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
         return faults(page, theme) + complaints
 
 
-_of_this_process: dict = {}
-
-
-def _launch(path: str) -> None:
+@cache
+def _launch(chromium: str):
     from playwright.sync_api import sync_playwright
 
-    chromium = sync_playwright().start().chromium
-    _of_this_process["browser"] = chromium.launch(executable_path=path, args=FLAGS)
+    return sync_playwright().start().chromium.launch(executable_path=chromium, args=FLAGS)
 
 
-def find_elsewhere(*args) -> Findings:
+def find_elsewhere(chromium: str, *args) -> Findings:
     """Return what `find` does, by the browser of this process of `browsers`."""
-    return find(_of_this_process["browser"], *args)
+    return find(_launch(chromium), *args)
 
 
 @contextmanager
-def browsers(path: str) -> Iterator[Pool]:
-    """Yield as many processes as there are cores, each with its own Chromium.
+def browsers() -> Iterator[Pool]:
+    """Yield as many processes as there are cores, for `find_elsewhere`.
 
-    They are killed at the end: a page that never answers holds up its own tests and no others.
+    They are killed at the end: a page that never answers holds up no other.
     """
-    with get_context("spawn").Pool(os.cpu_count(), _launch, [path]) as pool:
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
         yield pool
