@@ -175,8 +175,7 @@ def find(browser, origin: str, path: str, theme: str, axe: str | None = None) ->
 
 def complaints_of(browser, origin: str, path: str, theme: str) -> list[str]:
     """Return all that is wrong with one page in one theme; an empty list is a good page."""
-    with open_page(browser, origin, path, theme) as (page, complaints):
-        return faults(page, theme) + complaints
+    return find(browser, origin, path, theme).complaints
 
 
 @cache
