@@ -23,6 +23,9 @@ FLAGS = [
     "--disable-sync",
 ]
 OWN_SCHEMES = ("data:", "blob:", "about:")
+# all is loaded, and page.js has seen the page with its formulas and fonts
+SETTLED = """() => document.readyState === 'complete' && document.fonts.status === 'loaded'
+    && (window.MathJax?.startup?.promise?.then(() => true) ?? true)"""
 # the figure of a control, and the pictures of it that can be seen
 VISIBLE_PICTURES = """handle => {
     const box = handle.closest('.gahb-explore');
@@ -109,6 +112,7 @@ def open_page(browser, origin: str, path: str, theme: str, answers: list | None 
         if answers is not None:
             page.on("response", lambda answer: answers.append(answer))
         page.goto(origin + path, wait_until="networkidle")
+        page.wait_for_function(SETTLED, timeout=120_000)  # an idle network may mean a busy script
         yield page, complaints
 
 

@@ -4,6 +4,8 @@ import http.client
 import json
 import operator
 import pickle
+import signal
+import subprocess
 import sys
 import threading
 
@@ -486,6 +488,23 @@ def test_a_preempted_job_is_submitted_again_with_its_arguments():
 
     again = _Requeued(operator.add).checkpoint(1, 2)
     assert again.result() == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "end"), [(-signal.SIGTERM, SystemExit), (1, subprocess.CalledProcessError)]
+)
+def test_a_preempted_job_ends_with_its_requeue_and_hears_of_one_refused(code, end):
+    from gahb_core.pages.cluster import _Requeued
+
+    def answer(*_):
+        raise subprocess.CalledProcessError(code, ["scontrol", "requeue"])
+
+    before = signal.signal(signal.SIGUSR2, answer)
+    try:
+        with pytest.raises(end):
+            _Requeued(signal.raise_signal)(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_slurm_needs_its_command(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ the bits of a local run.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -114,9 +115,19 @@ def process_of(job):
     return None
 
 
+def slow_scontrol(folder):
+    """Make a `scontrol` that never returns by itself: SLURM ends it with the job it puts back."""
+    folder.mkdir()
+    command = folder / "scontrol"
+    command.write_text(f'#!/bin/sh\n{shutil.which("scontrol")} "$@"\nsleep 300\n')
+    command.chmod(0o755)
+
+
 @needs_slurm
-def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project):
+def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project, monkeypatch):
     book = project / "book"
+    slow_scontrol(project / "slow")
+    monkeypatch.setenv("PATH", f"{project / 'slow'}{os.pathsep}{os.environ['PATH']}")
     for name, code in (("kept", HOLD), ("killed", HOLD), ("bad", "1 / 0")):
         text = make_notebook("# P", code, parameters=f"name = '{name}'")
         (book / f"{name}.ipynb").write_text(text)

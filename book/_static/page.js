@@ -69,9 +69,11 @@ document.addEventListener("click", (event) => {
   }
 });
 
+const SCROLLING = "div.math, .gahb-frames, .gahb-wide, .pst-scrollable-table-container";
+
 // What scrolls can be reached with Tab, and only that.
 function reach() {
-  document.querySelectorAll("div.math, .gahb-frames, .gahb-wide").forEach((box) => {
+  document.querySelectorAll(SCROLLING).forEach((box) => {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     const name = box.matches(".math") ? "formula" : box.matches(".gahb-frames") ? "figure" : "table";
     const said = { tabindex: "0", role: "group", "aria-label": name };
@@ -105,6 +107,8 @@ document.addEventListener("DOMContentLoaded", () => {
   if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
   reach();
 });
+// what is in them grows: by a style sheet, a formula that is set, a font that comes
+document.fonts.addEventListener("loadingdone", reach);
 window.addEventListener("load", () => {
   reach();
   window.MathJax?.startup?.promise?.then(reach);

@@ -12,6 +12,8 @@ import json
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +34,30 @@ LAG = 10.0  # seconds that a shared disk may take to show what a node wrote
 HEARTBEAT = 60.0  # seconds between two lines that count what is pending and running
 
 
+def _take_requeue_as_done() -> None:
+    """Let submitit's answer to a preemption succeed also where SLURM ends its `scontrol requeue`.
+
+    That command runs inside the job that it puts back, and SLURM ends the job with all in it: as
+    often as not the command is gone before it can return.
+    """
+    from submitit import JobEnvironment
+
+    which = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
+    answer = signal.getsignal(which)
+    if not callable(answer):  # not a job of SLURM
+        return
+
+    def requeue(*args: Any) -> None:
+        try:
+            answer(*args)
+        except subprocess.CalledProcessError as error:
+            if error.returncode != -signal.SIGTERM:  # refused: the job goes on, and says so
+                raise
+            sys.exit(-1)  # as submitit after a requeue
+
+    signal.signal(which, requeue)
+
+
 class _Requeued:
     """A function as a submitit job that is put back in the queue, with its arguments, if preempted.
 
@@ -43,6 +69,7 @@ class _Requeued:
         self.function = function
 
     def __call__(self, *args: Any) -> Any:
+        _take_requeue_as_done()
         return self.function(*args)
 
     def checkpoint(self, *args: Any) -> Any:
