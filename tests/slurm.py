@@ -10,16 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
+from patience import wait_for
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel")
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
-PATIENCE = 600  # seconds: ends what hangs, on a machine however busy
 # On a busy machine nothing is given up: no node goes down, no message and no batch is too late. A
 # requeued job waits until its credential has expired (two minutes, if nothing is said).
 CONF = """ClusterName=gahb
@@ -52,22 +50,6 @@ BatchStartTimeout=300
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-
-
-def wait_for(
-    condition: Callable[[], Any], what: str, during: subprocess.Popen | None = None
-) -> Any:
-    """Return what `condition` gives as soon as that is true; fail where it never is.
-
-    Also as soon as the process `during` has ended, with what it said.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come"
-        if during is not None and during.poll() is not None:
-            raise AssertionError(f"{what} did not come: {during.communicate()[0]}")
-        time.sleep(0.2)
-    return found
 
 
 def say(*words: str) -> str:

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import nbformat
 import psutil
 import pytest
 from conftest import make_notebook
+from patience import PATIENCE, wait_for
 
 from gahb_core import cli
 from gahb_core.pages import Places, build_book, load_pages, load_results, run_pages
@@ -42,15 +42,6 @@ def gahb(project, *words, module="gahb_core.cli"):
 def execute(project, name):
     """Return a running process of one page."""
     return gahb(project, "--force", name, module="gahb_core.pages")
-
-
-def wait_for(condition, seconds=60):
-    """Wait until `condition()` is true, and return what it returned."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 def descendants(process):
@@ -87,9 +78,9 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
     page, go, started = slow
     places = Places(project)
     with execute(project, "slow") as first:
-        wait_for(started.exists)
+        wait_for(started.exists, "the page")
         with execute(project, "slow") as second:
-            said = second.communicate(timeout=60)[0]
+            said = second.communicate(timeout=PATIENCE)[0]
         assert second.returncode == 75
         assert f"page slow is being made by process {first.pid} on " in said
         kernels = descendants(first)
@@ -100,7 +91,7 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
     assert len(parts_in(project)) == 1  # the figures of the dead
     go.touch()
     with execute(project, "slow") as third:
-        assert third.wait(timeout=60) == 0
+        assert third.wait(timeout=PATIENCE) == 0
     assert is_current(page, places)
     assert set(load_results("slow", root=project)) == {"a.first", "a.second"}
     assert parts_in(project) == []
@@ -110,13 +101,13 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
 def test_ending_the_run_ends_its_pages_and_loses_nothing(project, slow, which):
     page, _, started = slow
     with gahb(project, "run", "slow", "--force") as run:
-        wait_for(started.exists)
+        wait_for(started.exists, "the page")
         below = descendants(run)
         assert len(below) >= 2  # the page and its kernel
         run.send_signal(which)
-        _, alive = psutil.wait_procs(below, timeout=30)
+        _, alive = psutil.wait_procs(below, timeout=PATIENCE)
         assert alive == []
-        run.wait(timeout=30)
+        run.wait(timeout=PATIENCE)
     assert run.returncode == (130 if which == signal.SIGTERM else -signal.SIGKILL)
     assert is_current(page, Places(project))
     assert parts_in(project) == []
@@ -125,11 +116,11 @@ def test_ending_the_run_ends_its_pages_and_loses_nothing(project, slow, which):
 def test_a_page_made_by_another_run_fails_and_says_so(project, slow):
     _, go, started = slow
     with gahb(project, "run", "slow", "--force") as first:
-        wait_for(started.exists)
+        wait_for(started.exists, "the page")
         with gahb(project, "run", "slow", "--force") as second:
-            said = second.communicate(timeout=60)[0]
+            said = second.communicate(timeout=PATIENCE)[0]
         go.touch()
-        assert first.wait(timeout=60) == 0
+        assert first.wait(timeout=PATIENCE) == 0
     assert second.returncode == 1
     assert "slow failed: page slow is being made by process" in said
 

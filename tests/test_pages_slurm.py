@@ -14,7 +14,8 @@ import time
 import psutil
 import pytest
 from conftest import make_notebook
-from slurm import MISSING, PATIENCE, call, say, start_cluster, start_gahb, wait_for
+from patience import PATIENCE, wait_for
+from slurm import MISSING, call, say, start_cluster, start_gahb
 
 from gahb_core import cli
 from gahb_core.pages import Places, cluster, load_results, tickets
