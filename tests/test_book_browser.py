@@ -242,13 +242,13 @@ def test_first_control_is_usable_at_once_from_disk(browser, built_book):
     for path in PAGES:
         if 'class="gahb-control"' not in (built_book / path).read_text():
             continue
-        for _ in range(3):  # other work may delay one
+        for _ in range(5):  # other work may delay one
             with browser.new_context() as context:
                 took = seconds_to_first_move(context.new_page(), f"{built_book.as_uri()}/{path}")
             if took and took <= MAX_WAIT:
                 break
             late.setdefault(path, []).append(took)
-    assert {path: took for path, took in late.items() if len(took) == 3} == {}
+    assert {path: took for path, took in late.items() if len(took) == 5} == {}
 
 
 @pytest.mark.browser

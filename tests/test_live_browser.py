@@ -691,7 +691,7 @@ def test_what_is_no_picture_is_said_to_be_none(browser, site):
 
 def test_a_control_can_be_used_within_a_second_from_disk(browser, site):
     took = []
-    while len(took) < 3 and not any(seconds < 1.0 for seconds in took):  # other work may delay one
+    while len(took) < 5 and min(took, default=1.0) >= 1.0:  # other work may delay one
         with browser.new_context() as context:
             page = context.new_page()
             page.goto("about:blank")
