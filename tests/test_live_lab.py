@@ -86,7 +86,7 @@ def _open(page, lab, name):
     page.goto(f"{lab}lab/workspaces/{name}/tree/{name}.ipynb")
     page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=120_000)
     for _ in range(240):
-        with urllib.request.urlopen(f"{lab}api/sessions", timeout=60) as answer:
+        with urllib.request.urlopen(f"{lab}api/sessions", timeout=10) as answer:
             sessions = json.load(answer)
         kernels = [s["kernel"] for s in sessions if s["path"] == f"{name}.ipynb"]
         if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):

@@ -12,7 +12,7 @@ import nbformat
 import psutil
 import pytest
 from conftest import make_notebook
-from patience import PATIENCE, wait_for
+from patience import wait_for
 
 from gahb_core import cli
 from gahb_core.pages import Places, build_book, load_pages, load_results, run_pages
@@ -80,7 +80,7 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
     with execute(project, "slow") as first:
         wait_for(started.exists, "the page")
         with execute(project, "slow") as second:
-            said = second.communicate(timeout=PATIENCE)[0]
+            said = second.communicate(timeout=60)[0]
         assert second.returncode == 75
         assert f"page slow is being made by process {first.pid} on " in said
         kernels = descendants(first)
@@ -91,7 +91,7 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
     assert len(parts_in(project)) == 1  # the figures of the dead
     go.touch()
     with execute(project, "slow") as third:
-        assert third.wait(timeout=PATIENCE) == 0
+        assert third.wait(timeout=60) == 0
     assert is_current(page, places)
     assert set(load_results("slow", root=project)) == {"a.first", "a.second"}
     assert parts_in(project) == []
@@ -105,9 +105,9 @@ def test_ending_the_run_ends_its_pages_and_loses_nothing(project, slow, which):
         below = descendants(run)
         assert len(below) >= 2  # the page and its kernel
         run.send_signal(which)
-        _, alive = psutil.wait_procs(below, timeout=PATIENCE)
+        _, alive = psutil.wait_procs(below, timeout=30)
         assert alive == []
-        run.wait(timeout=PATIENCE)
+        run.wait(timeout=30)
     assert run.returncode == (130 if which == signal.SIGTERM else -signal.SIGKILL)
     assert is_current(page, Places(project))
     assert parts_in(project) == []
@@ -118,9 +118,9 @@ def test_a_page_made_by_another_run_fails_and_says_so(project, slow):
     with gahb(project, "run", "slow", "--force") as first:
         wait_for(started.exists, "the page")
         with gahb(project, "run", "slow", "--force") as second:
-            said = second.communicate(timeout=PATIENCE)[0]
+            said = second.communicate(timeout=60)[0]
         go.touch()
-        assert first.wait(timeout=PATIENCE) == 0
+        assert first.wait(timeout=60) == 0
     assert second.returncode == 1
     assert "slow failed: page slow is being made by process" in said
 

@@ -8,11 +8,10 @@ is .64, or one of them, and it is more. Those go on to the end, and their log p 
 exact one on the shells. What is in the file is not trained again. The chapter shows it.
 """
 
-import math
-
 import torch
 from measured import FOLDER, measure_missing
 
+from gahb_core.denoisers import mixture_denoiser
 from gahb_core.densities import RadialEnergy, decibels, dual_errors, estimate_log_z
 from gahb_core.noise import make_generator
 
@@ -36,12 +35,9 @@ def errors_on_shells(net: RadialEnergy, seed: int) -> list[float] | None:
     """
     points, _ = draw_points(4000, make_generator(seed, "test"))
     log_z = estimate_log_z(net, points, HIGH, seed)
-    square = SCALES**2 * SIZE
-    ours = -net.of_radius(square, torch.full_like(square, LOW**2)) - log_z
-    variance = (SCALES**2 + LOW**2).double()
-    each = -SIZE / 2 * torch.log(2 * math.pi * variance) - square[:, None] / 2 / variance
-    known = torch.logsumexp(each + math.log(0.5), 1)
-    off = decibels(ours.double() - known, SIZE)
+    exact = mixture_denoiser(torch.full((2,), 0.5), torch.zeros(2, SIZE), SCALES**2)
+    y = SCALES[:, None].expand(-1, SIZE)  # one point of each shell
+    off = decibels(-net(y, LOW) - log_z - exact.log_density(y, LOW), SIZE)
     return [round(float(e), 2) for e in off] if off.isfinite().all() else None
 
 
