@@ -6,6 +6,7 @@ from gahb_core.recipes.table import (
     LAPTOP,
     PIXEL_WIDTHS,
     SMOKE,
+    TWICE,
     Recipe,
     as_in_papers,
     fingerprint,
@@ -14,8 +15,8 @@ from gahb_core.recipes.table import (
 )
 
 __all__ = [
-    "DETAIL_WIDTHS", "GPU_RATE", "LAPTOP", "PIXEL_WIDTHS", "RECIPES", "WIDTHS", "Recipe",
-    "as_in_papers", "count_flop", "find_recipe", "fingerprint", "make_network", "to_json",
+    "DETAIL_WIDTHS", "GPU_RATE", "LAPTOP", "PIXEL_WIDTHS", "RECIPES", "TWICE", "WIDTHS",
+    "Recipe", "as_in_papers", "count_flop", "find_recipe", "fingerprint", "make_network", "to_json",
 ]  # fmt: skip
 
 RECIPES: dict[str, dict[str, Recipe]] = {
