@@ -103,6 +103,14 @@ CASES = {
     metrics.cosine_similarity: {"a": Y, "b": X},
     metrics.shifted_correlation: {"a": Y, "b": X, "max_shift": 1},
     metrics.nearest: {"queries": Y, "references": X, "block": 2, "max_shift": 1},
+    metrics.paired_difference: {
+        "denoiser_a": half,
+        "denoiser_b": half,
+        "x": X,
+        "sigmas": [0.1, 0.5],
+        "seed": 0,
+        "batch": 2,
+    },
     metrics.psnr_curve: {"denoiser": half, "x": X, "sigmas": [0.1, 0.5], "seed": 0, "batch": 2},
     metrics.fit_slope: {
         "psnr_in": [0.0, 10.0, 20.0],

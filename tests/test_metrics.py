@@ -147,6 +147,10 @@ def identity(y, sigma):
         (lambda: metrics.psnr_curve(identity, ONES, [NAN]), "sigmas must be at least 0, not nan"),
         (lambda: metrics.psnr_curve(identity, ONES, []), "number of sigmas must be at least 1"),
         (lambda: metrics.psnr_curve(identity, BYTES, [0.1]), "x must be floating point"),
+        (
+            lambda: metrics.paired_difference(identity, identity, ONES[:1], [0.1]),
+            "number of images of x must be at least 2, not 1",
+        ),
         (lambda: metrics.psnr_curve(identity, ONES, [0.1], batch=0), "batch must be at least 1"),
         (lambda: metrics.fit_slope([0, 1.0], ONES[0, 0, :, :2], level=-1), "level must be above 0"),
         (
@@ -217,6 +221,21 @@ def test_psnr_curve_of_the_identity_is_the_noise_and_uses_common_numbers():
     own = -10 * z.square().mean((1, 2, 3)).log10()
     same(curve, own[:, None] - 20 * torch.tensor(sigmas, dtype=torch.float64).log10(), 1e-8)
     same(curve, metrics.psnr_curve(lambda y, sigma: y, x, torch.tensor(sigmas), 3, start=2), 1e-6)
+
+
+def test_paired_difference_is_that_of_the_denoisers_and_not_of_the_images():
+    x = draw(9, 1, 6, 6)
+    z = sample_normal(x.shape, 3, 0).to(x)
+    found = metrics.paired_difference(  # twice the error: 6.02 dB, for every image alike
+        lambda y, s: y, lambda y, s: y + s * z, x, [0.1, 1.0], seed=3
+    )
+    same(found.mean, torch.full((2,), 20 * math.log10(2), dtype=torch.float64), 1e-9)
+    assert float(found.error.max()) < 1e-9
+    half, third = (lambda y, s: y / 2), (lambda y, s: y / 3)
+    gap = metrics.psnr_curve(half, x, [0.5]) - metrics.psnr_curve(third, x, [0.5])
+    found = metrics.paired_difference(half, third, x, [0.5])
+    same(found.mean, gap.mean(0))
+    same(found.error, gap.std(0) / 3)
 
 
 def test_psnr_curve_hands_sigma_on_and_leaves_gradients_off():

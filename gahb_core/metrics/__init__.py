@@ -1,6 +1,14 @@
 """Metrics: how close two images are, how a denoiser performs, how far a density is."""
 
-from gahb_core.metrics.curves import Slope, estimate_sure, fit_slope, kl_bound, psnr_curve
+from gahb_core.metrics.curves import (
+    Difference,
+    Slope,
+    estimate_sure,
+    fit_slope,
+    kl_bound,
+    paired_difference,
+    psnr_curve,
+)
 from gahb_core.metrics.frechet import PCA, estimate_frechet_floor, fit_pca, frechet, frechet_pca
 from gahb_core.metrics.pairs import (
     Nearest,
@@ -14,6 +22,7 @@ from gahb_core.metrics.pairs import (
 
 __all__ = [
     "PCA",
+    "Difference",
     "Nearest",
     "Slope",
     "correlation",
@@ -27,6 +36,7 @@ __all__ = [
     "kl_bound",
     "mse",
     "nearest",
+    "paired_difference",
     "psnr",
     "psnr_curve",
     "shifted_correlation",

@@ -52,6 +52,52 @@ def psnr_curve(
     return torch.cat(rows)
 
 
+class Difference(NamedTuple):
+    """A difference at each σ, `mean` (K,) over images, and its standard error, `error` (K,)."""
+
+    mean: Tensor
+    error: Tensor
+
+
+def paired_difference(
+    denoiser_a: Callable[..., Tensor],
+    denoiser_b: Callable[..., Tensor],
+    x: Tensor,
+    sigmas: Sequence[float] | Tensor,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    batch: int = 64,
+) -> Difference:
+    """Return PSNR-out of `denoiser_a` less that of `denoiser_b`, on the same images and noise.
+
+    With `x` from the training set of A and not of B this is what A remembers of it. The PSNR on
+    training images less that on test images is not: two sets of images differ by how hard they
+    are, here by ten times what is remembered.
+
+    Args:
+        denoiser_a: f(y, sigma) → x_hat.
+        denoiser_b: another.
+        x: clean images (N, ...), N ≥ 2.
+        sigmas: the K values of σ, in image units.
+        seed: of the noise.
+        start: the noise stream of the first image.
+        batch: images denoised at once.
+
+    Returns:
+        Mean and standard error over the N images, in decibels, (K,) each, in float64.
+
+    Raises:
+        ValueError: as `psnr_curve` does, and for fewer than two images.
+    """
+    check_floating(x, "x")
+    check_count(len(x), "the number of images of x", 2)
+    given = {"seed": seed, "start": start, "batch": batch}
+    a, b = (psnr_curve(f, x, sigmas, **given) for f in (denoiser_a, denoiser_b))
+    gap = (a - b).double()
+    return Difference(gap.mean(0), gap.std(0) / math.sqrt(len(x)))
+
+
 class Slope(NamedTuple):
     """A line fitted to PSNR-out against PSNR-in, and the confidence interval of its slope."""
 
