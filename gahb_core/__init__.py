@@ -4,7 +4,7 @@ A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` e
 """
 
 ROOMS = (
-    "checks", "files", "noise", "images", "metrics", "bases", "denoisers", "networks",
+    "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
     "densities", "jacobian", "sampling", "multiscale", "recipes", "training", "authors",
     "checkpoints", "figures", "widgets", "live", "pages", "cli",
 )  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
 from gahb_core.noise import as_rows, per_image
+from gahb_core.probes import estimate
 
 
 @runtime_checkable
@@ -112,7 +113,7 @@ def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
     Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), section 2.1.
     """
     check_floating(y, "y")
-    return (f(y, sigma) - y) / needed_sigma(sigma, y) ** 2
+    return (estimate(f, y, sigma) - y) / needed_sigma(sigma, y) ** 2
 
 
 def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
     It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
     denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
     """
-    return estimate_sigma(y, f(check_floating(y, "y")))
+    return estimate_sigma(y, estimate(f, check_floating(y, "y")))
 
 
 def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gahb_core.checks import check_count, check_floating
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.noise import add_noise
+from gahb_core.probes import estimate
 
 REACH = 5.5  # half-width of a window of quadrature, in standard deviations
 
@@ -138,7 +139,7 @@ def estimate_mmse(f: Posterior, x: Tensor, sigma: float, *, seed: int = 0, start
         raise ValueError(f"x must hold at least 2 images, not {len(x)}")
     y = add_noise(x, sigma, seed, start)
     known = f.posterior_mse(y, sigma).double()
-    squared = (f(y, sigma) - x).double().square().flatten(1).sum(1)
+    squared = (estimate(f, y, sigma) - x).double().square().flatten(1).sum(1)
     error = float(known.std() / len(x) ** 0.5)
     return Mmse(float(known.mean()), error, float(squared.mean()))
 

@@ -21,6 +21,7 @@ from gahb_core.checks import (
 )
 from gahb_core.denoisers.contract import Denoiser, needed_sigma
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
+from gahb_core.probes import estimate
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -241,7 +242,7 @@ def cycle_spin_denoiser(
     def spun(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         total = torch.zeros_like(y)
         for r, c in pairs:
-            moved = denoiser(torch.roll(y, (r, c), (-2, -1)), sigma)
+            moved = estimate(denoiser, torch.roll(y, (r, c), (-2, -1)), sigma)
             total = total + torch.roll(moved, (-r, -c), (-2, -1))
         return total / len(pairs)
 

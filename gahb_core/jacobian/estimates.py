@@ -29,7 +29,7 @@ def _summarize(draws: Tensor) -> Estimate:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).double().sum(1)
+    return (a * b).flatten(1).cpu().double().sum(1)
 
 
 def _setup(

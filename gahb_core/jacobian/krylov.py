@@ -35,7 +35,7 @@ class Ritz(NamedTuple):
 
 def _rayleigh_ritz(Q: Tensor, SQ: Tensor, num: int) -> Ritz:
     """Return the `num` largest Ritz pairs of the space spanned by the rows of `Q` (M, D)."""
-    T = (Q @ SQ.mT).double()  # (M, M)
+    T = (Q @ SQ.mT).cpu().double()  # (M, M); Apple's GPU has no double precision
     lam, W = torch.linalg.eigh((T + T.mT) / 2)
     lam, W = lam.flip(0)[:num].to(Q), W.flip(1)[:, :num].mT.to(Q)  # (K,), (K, M)
     vectors, images = W @ Q, W @ SQ  # both (K, D)

@@ -116,19 +116,62 @@ def _cnn(net: BFCNN, x: Tensor) -> Part:
     )
 
 
+LAYERS = {nn.ModuleList, nn.Conv2d, nn.ConvTranspose2d, nn.ReLU, nn.Identity, BiasFreeNorm}
+NORMS = (BiasFreeNorm, nn.Identity)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Return whether nothing is hung on a module: no hook, no forward of its own, no wrapper."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "forward" not in vars(module) and not any(getattr(module, name) for name in hooks)
+
+
+def _is_ours(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Return whether a convolution is one of those that the products below are written for."""
+    up = type(conv) is nn.ConvTranspose2d
+    wanted = {
+        "bias": None, "groups": 1, "dilation": (1, 1), "padding_mode": "zeros",
+        "stride": (2, 2) if up else (1, 1), "output_padding": (0, 0),
+        "padding": (0, 0) if up else tuple(n // 2 for n in conv.kernel_size),
+    }  # fmt: skip
+    odd = up or all(n % 2 for n in conv.kernel_size)
+    square = len(set(conv.kernel_size)) == 1 and (not up or conv.kernel_size == (2, 2))
+    return odd and square and all(getattr(conv, name) == v for name, v in wanted.items())
+
+
+def _is_known(net: nn.Module) -> bool:
+    """Return whether a network is just what its class made it: no layer is changed or added to.
+
+    A hook, a subclass, a parametrization, another activation, padding or bias: the map is another,
+    which the masks would not show.
+    """
+    if type(net) not in (UNet, BFCNN) or getattr(net, "smooth", False):
+        return False
+    modules = list(net.modules())
+    if any(type(m) not in LAYERS for m in modules[1:]) or not all(map(_is_plain, modules)):
+        return False
+    if isinstance(net, BFCNN) and not all(isinstance(m, NORMS) for m in net.BN_layers):
+        return False
+    convolutions = [m for m in modules if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    everywhere = nn.modules.module
+    return all(map(_is_ours, convolutions)) and not (
+        everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks
+    )
+
+
 def find_network(
     denoiser: Denoiser,
 ) -> tuple[UNet | BFCNN, Callable[..., tuple[Tensor, int]]] | None:
     """Return the network of a denoiser y − net(input of y) and that input; None of any other.
 
-    Known by what `Residual` has, `net` and `network_input`, also with keywords bound by `partial`.
+    Known by what `Residual` has, `net` and `network_input`, also with keywords bound by `partial`;
+    and only where the network is as its class made it. What the denoiser itself does with the
+    network is not looked at: `linearize` compares what both give.
     """
     f, bound = denoiser, {}
     if isinstance(denoiser, partial) and not denoiser.args:
         f, bound = denoiser.func, denoiser.keywords
-    if type(getattr(f, "net", None)) not in (UNet, BFCNN) or not hasattr(f, "network_input"):
-        return None
-    if getattr(f.net, "smooth", False):  # its units are no masks
+    if not hasattr(f, "network_input") or not _is_known(getattr(f, "net", None)):
         return None
     return f.net, partial(f.network_input, **bound)
 

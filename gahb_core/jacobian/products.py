@@ -2,29 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_floating, check_number
 from gahb_core.denoisers import Denoiser
+from gahb_core.jacobian.derivatives import Products, differentiate
 from gahb_core.jacobian.masks import find_network, fix_masks
 from gahb_core.noise import per_image
-
-
-class Products(NamedTuple):
-    """The linear map J at one noisy image.
-
-    Attributes:
-        x_hat: the estimate f(y) there, (C, H, W).
-        push: vectors (K, C, H, W) → J v (K, C, H, W).
-        pull: vectors (K, C, H, W) → Jᵀ u (K, C, H, W).
-    """
-
-    x_hat: Tensor
-    push: Callable[[Tensor], Tensor]
-    pull: Callable[[Tensor], Tensor]
+from gahb_core.probes import LOOSE, estimate
 
 
 def _check_image(y: Tensor) -> None:
@@ -56,35 +43,35 @@ def linearize(
     """Return f(y) with the maps v → J v and u → Jᵀ u at one image `y` (1, C, H, W).
 
     Both run over a batch of vectors at once, `block` at a time. A network of the book is run once
-    at `y`, and its masks kept (`jacobian.masks`); any other denoiser is differentiated, by
-    `torch.func`. Memory grows with `block`, not with D².
+    at `y`, and its masks kept (`jacobian.masks`), where that gives what the denoiser gives; any
+    other denoiser is differentiated (`jacobian.derivatives`). Memory grows with `block`, not
+    with D².
 
     Raises:
-        ValueError: where `y` is not one finite image, or the vectors are not like it.
+        ValueError: where `y` is not one finite image, or the vectors are not like it; where the
+            denoiser draws, changes what it keeps, or has no derivative that is its own.
     """
     _check_image(y)
     block, image = check_count(block, "block"), y[0].detach()
     if sigma is not None:
         per_image(sigma, y)  # a blind denoiser would not look at it
-    if found := find_network(denoiser):
-        net, network_input = found
-        part = fix_masks(net, *network_input(image[None], sigma), len(image))
-        x_hat, push, pull = part.out[0], part.push, part.pull
-    else:
-        x_hat, push, pull = _by_autograd(denoiser, image, sigma)
+    found = _by_masks(denoiser, image, sigma) or differentiate(denoiser, image, sigma)
+    x_hat, push, pull = found
     return Products(x_hat, _by_blocks(push, image, block), _by_blocks(pull, image, block))
 
 
-def _by_autograd(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products:
-    """Return f and its products at `image` (C, H, W) of a denoiser of any kind."""
-
-    def f(image: Tensor) -> Tensor:
-        return denoiser(image[None], sigma)[0]
-
+def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products | None:
+    """Return f and its products where it is a network of the book and nothing else; else None."""
+    if not (found := find_network(denoiser)):
+        return None
+    net, network_input = found
     with torch.no_grad():
-        x_hat, pull = torch.func.vjp(f, image)
-    push = torch.vmap(lambda v: torch.func.jvp(f, (image,), (v,))[1])
-    return Products(x_hat, push, torch.vmap(lambda u: pull(u)[0]))
+        x_hat = estimate(denoiser, image[None], sigma)[0]
+    part = fix_masks(net, *network_input(image[None], sigma), len(image))
+    near = LOOSE * torch.finfo(image.dtype).eps * float(x_hat.norm() + image.norm())
+    if not float((part.out[0] - x_hat).norm()) <= near:  # a denoiser that does more than its net
+        return None
+    return Products(x_hat, part.push, part.pull)
 
 
 def jvp(
@@ -169,15 +156,15 @@ def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: flo
     share = check_number(share, "share", above=0, high=1)
     if len(weights) and float(weights.abs().amax((1, 2, 3)).min()) == 0:
         raise ValueError("weights must not be zero: a filter without weight has no radius")
-    like = {"dtype": weights.dtype, "device": weights.device}
-    rows, columns = (torch.arange(n, **like) for n in weights.shape[-2:])
+    rows, columns = (torch.arange(n, dtype=torch.float64, device="cpu") for n in weights.shape[-2:])
     radii = []
-    for weight, (r, c) in zip(weights, pixels, strict=True):
+    # double precision on the CPU: Apple's GPU has none
+    for weight, (r, c) in zip(weights.detach().cpu().double(), pixels, strict=True):
         distance, order = torch.hypot(rows[:, None] - r, columns - c).flatten().sort()
-        held = weight.square().sum(0).flatten().double()[order].cumsum(0)
+        held = weight.square().sum(0).flatten()[order].cumsum(0)
         # a shade less than all: the sum of many small squares is rounded
         radii.append(distance[int((held < share * (1 - 1e-9) * held[-1]).sum())])
-    return torch.stack(radii) if radii else rows.new_empty(0)
+    return (torch.stack(radii) if radii else rows.new_empty(0)).to(weights)
 
 
 def linearity_error(denoiser: Denoiser, y: Tensor, sigma: float | None = None) -> float:

@@ -113,7 +113,7 @@ def mean_uv(J: Tensor, num: int | None = None) -> float:
 
 
 def _check_orthonormal(images: Tensor, name: str) -> None:
-    rows = check_finite(check_images(images, name), name).flatten(1).double()
+    rows = check_finite(check_images(images, name), name).flatten(1).cpu().double()
     eye = torch.diag(rows.new_ones(len(rows)))
     gap = float((rows @ rows.mT - eye).abs().amax()) if len(rows) else 1.0
     if gap > 1e-3:
@@ -134,5 +134,5 @@ def overlap(a: Tensor, b: Tensor) -> float:
         _check_orthonormal(v, name)
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(f"a and b must have one shape, not {tuple(a.shape)}, {tuple(b.shape)}")
-    a, b = a.flatten(1).double().cpu(), b.flatten(1).double().cpu()
+    a, b = (v.flatten(1).cpu().double() for v in (a, b))
     return float((a @ b.mT).square().sum() / len(a))

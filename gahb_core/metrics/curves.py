@@ -10,6 +10,7 @@ from torch import Tensor
 from gahb_core.checks import check_count, check_floating, check_number, check_series
 from gahb_core.metrics.pairs import psnr
 from gahb_core.noise import as_rows, make_generator, per_image, sample_normal
+from gahb_core.probes import check_pure, estimate
 
 
 def psnr_curve(
@@ -47,7 +48,12 @@ def psnr_curve(
         for i in range(0, len(x), batch):
             part = x[i : i + batch]
             z = sample_normal(part.shape, seed, start + i).to(part)
-            outs = [psnr(denoiser(part + s * z, s), part) for s in sigmas]
+            calls = [estimate] * len(sigmas)
+            calls[0] = check_pure if i == 0 else estimate
+            outs = [
+                psnr(call(denoiser, part + s * z, s), part)
+                for s, call in zip(sigmas, calls, strict=True)
+            ]
             rows.append(torch.stack(outs, 1))
     return torch.cat(rows)
 
@@ -94,7 +100,7 @@ def paired_difference(
     check_count(len(x), "the number of images of x", 2)
     given = {"seed": seed, "start": start, "batch": batch}
     a, b = (psnr_curve(f, x, sigmas, **given) for f in (denoiser_a, denoiser_b))
-    gap = (a - b).double()
+    gap = (a - b).cpu().double()
     return Difference(gap.mean(0), gap.std(0) / math.sqrt(len(x)))
 
 
@@ -184,7 +190,7 @@ def estimate_sure(
     with torch.no_grad():
         for k in range(num_probes):
             v = torch.sign(sample_normal(y.shape, seed, key=f"probe {k}").to(y))
-            x_hat, jv = torch.func.jvp(lambda u: denoiser(u, sigma), (y,), (v,))
+            x_hat, jv = torch.func.jvp(lambda u: estimate(denoiser, u, sigma), (y,), (v,))
             trace = trace + as_rows(v * jv).sum(1) / num_probes
     squared = as_rows(y - x_hat).square().sum(1)
     return (2 * variance * trace + squared) / num_pixels - variance

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gahb_core.checks import check_floating
 from gahb_core.denoisers import Denoiser, residual_denoiser
 from gahb_core.multiscale.haar import haar_decompose, haar_merge, spread
+from gahb_core.probes import estimate
 
 
 class _Joint(nn.Module):
@@ -111,10 +112,11 @@ class MultiScale:
     def coarse_to_fine(self, y: Tensor, sigma: float | Tensor | None = None) -> Iterator[Tensor]:
         """Yield the estimates x̂_J, x̂_{J−1}, …, x̂_0, each at its own size."""
         pyramid = haar_decompose(check_floating(y, "y"), self.J)
-        x = self.low(pyramid.low, _at_level(sigma, self.J))
+        x = estimate(self.low, pyramid.low, _at_level(sigma, self.J))
         yield x
         for j in range(self.J, 0, -1):
-            details = self.details[j - 1](pyramid.details[j - 1], _at_level(sigma, j), x)
+            noisy, sigma_j = pyramid.details[j - 1], _at_level(sigma, j)
+            details = estimate(self.details[j - 1], noisy, sigma_j, x)
             x = haar_merge(x, details)
             yield x
 
@@ -128,7 +130,7 @@ class MultiScale:
 
         It cannot do better than the mean of each block, whatever σ.
         """
-        x = self.low(haar_decompose(y, self.J).low, _at_level(sigma, self.J))
+        x = estimate(self.low, haar_decompose(y, self.J).low, _at_level(sigma, self.J))
         return spread(x, self.J)
 
 

@@ -37,8 +37,10 @@ from torch import Tensor
 from gahb_core.checks import check_count, check_finite, check_number, check_shape
 from gahb_core.denoisers import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
+from gahb_core.probes import check_pure, estimate
 
 MOST_STEPS = 1_000_000  # of a schedule
+SIGMA_MAX = 2.0  # of an ascent
 SIGMA_END = 0.01
 
 
@@ -135,7 +137,7 @@ def ascend(
     start: int = 0,
     given: Tensor | None = None,
     max_iterations: int = 10_000,
-    sigma_max: float = 2.0,
+    sigma_max: float = SIGMA_MAX,
 ) -> Iterator[Step]:
     """Yield the `Step`s of an ascent from `y0` (B, C, H, W) until every image is below sigma_end.
 
@@ -175,9 +177,9 @@ def ascend(
     _check(h, beta, sigma_end)
     if check_finite(y0, "y0").ndim < 2:
         raise ValueError(f"y0 must be of shape (B, ...), not {tuple(y0.shape)}")
-    if sigma_0 is not None:
-        check_number(sigma_0, "sigma_0", above=0)
     check_number(sigma_max, "sigma_max", above=0)
+    if sigma_0 is not None:
+        _check_start(check_number(sigma_0, "sigma_0", above=0), sigma_max)
     if given is not None and len(given) != len(y0):
         raise ValueError(f"given must have one row an image ({len(y0)}), not {len(given)}")
     max_iterations = check_count(max_iterations, "max_iterations")
@@ -186,6 +188,9 @@ def ascend(
     streams = [make_generator(seed, "ascent", start + i) for i in range(len(y0))]
     evaluate = _evaluator(denoiser, given, sigma_0 is None)
     level = y0.new_full((len(y0),), math.nan if sigma_0 is None else sigma_0)
+    if len(y0):
+        told = () if given is None else (given,)
+        check_pure(denoiser, y0.detach(), None if sigma_0 is None else level, *told)
     return _ascend(evaluate, y0.detach().clone(), level, sizes, beta, sigma_end, sigma_max, streams)
 
 
@@ -195,14 +200,18 @@ def _check(h: float, beta: float, sigma_end: float) -> None:
     check_number(sigma_end, "sigma_end", above=0)
 
 
+def _check_start(sigma_0: float, sigma_max: float) -> None:
+    if sigma_0 > sigma_max:
+        raise ValueError(
+            f"sigma_max must be at least sigma_0 = {sigma_0:g}, where it begins, not {sigma_max:g}"
+        )
+
+
 def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callable:
     @torch.no_grad()
     def evaluate(y: Tensor, sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         told = () if given is None else (given[rows],)
-        x_hat = denoiser(y, None if blind else sigma, *told)
-        if x_hat.shape != y.shape:
-            found = tuple(x_hat.shape)
-            raise ValueError(f"denoiser must give the shape of y, {tuple(y.shape)}, not {found}")
+        x_hat = estimate(denoiser, y, None if blind else sigma, *told)
         return x_hat, estimate_sigma(y, x_hat) if blind else sigma
 
     return evaluate
@@ -285,6 +294,7 @@ def sample(
     size = (check_count(num, "num"), *check_shape(shape, "shape", 1))
     sigma_end = check_number(options.get("sigma_end", SIGMA_END), "sigma_end", above=0)
     sigma_0 = check_number(sigma_0, "sigma_0", low=sigma_end)
+    _check_start(sigma_0, options.get("sigma_max", SIGMA_MAX))
     z = sample_normal(size, seed, start, key="start")
     if isinstance(mean, Tensor):
         z = z.to(_check_mean(mean, size))

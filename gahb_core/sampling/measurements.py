@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gahb_core.bases import make_fourier
 from gahb_core.noise import sample_normal
+from gahb_core.probes import estimate
 from gahb_core.sampling.ascent import Denoiser, Samples, estimate_sigma, sample
 
 
@@ -243,7 +244,7 @@ def constrain(
         raise ValueError(f"sigma_m must be at least 0 and finite, not {sigma_m}")
 
     def constrained(y: Tensor, sigma: float | Tensor | None, measured: Tensor) -> Tensor:
-        x_hat = denoiser(y, sigma)
+        x_hat = estimate(denoiser, y, sigma)
         imposed = measurement.impose(x_hat, measured)
         if sigma_m == 0:
             return imposed

@@ -1,0 +1,162 @@
+"""Probes: whether a denoiser, any callable, is what all that is read off it takes for granted.
+
+`estimate` is the one way in which the library calls a denoiser that it was handed: what comes back
+must be like what went in, and what went in must be left alone. `check_pure` calls it twice and
+watches: one that draws, or writes to something that lasts, gives other answers from call to call,
+or leaves a user's network changed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+LOOSE = 1e3  # roundings by which two answers to one question may differ: a GPU adds in any order
+
+
+def _version(y: Tensor) -> int | None:
+    """Return how often `y` was written to; None where that is not counted."""
+    return None if y.is_inference() else y._version
+
+
+def _check_like(x_hat: Any, y: Tensor) -> None:
+    """Refuse an answer that is not like `y`, and say the cure."""
+    if not isinstance(x_hat, Tensor):
+        kind, cure = type(x_hat).__name__, "return a tensor"
+        for name in ("sample", "pred_original_sample", "denoised", "mean", "x"):
+            if isinstance(getattr(x_hat, name, None), Tensor):
+                cure = f"wrap it: lambda y, sigma=None: f(y).{name}"
+                break
+        if isinstance(x_hat, tuple | list | dict):
+            cure = "wrap it, so that only the estimate is returned"
+        raise ValueError(f"denoiser must give a tensor like y, not of type {kind}; {cure}")
+    if x_hat.shape != y.shape:
+        cure = "so that it can be taken for an estimate of y"
+        if x_hat.ndim == y.ndim == 4 and x_hat.shape[2:] == y.shape[2:]:
+            cure = "one channel out for each channel in: a wrapper can pick those of the estimate"
+        raise ValueError(
+            f"denoiser must give the shape of y, {tuple(y.shape)}, not {tuple(x_hat.shape)}: {cure}"
+        )
+    if x_hat.dtype != y.dtype or x_hat.device != y.device:
+        raise ValueError(
+            f"denoiser must give {y.dtype} on {y.device} like y, not {x_hat.dtype} on "
+            f"{x_hat.device}: return x_hat.to(y)"
+        )
+
+
+def estimate(denoiser: Callable[..., Tensor], y: Tensor, *given: Any) -> Tensor:
+    """Return x_hat = denoiser(y, *given), checked to be like `y` and to have left `y` alone.
+
+    It costs nothing beside the call.
+
+    Args:
+        denoiser: f(y, sigma, …) → x_hat.
+        y: noisy images (B, ...).
+        given: sigma, and what else it is called with.
+
+    Raises:
+        ValueError: where x_hat is no tensor, of another shape, dtype or device than `y`, or `y`
+            was written to.
+    """
+    before = _version(y)
+    x_hat = denoiser(y, *given)
+    _check_like(x_hat, y)
+    if _version(y) != before:
+        raise ValueError(
+            "denoiser must not change y in place, and wrote to it: y * a in place of y.mul_(a), or "
+            "begin with y = y.clone()"
+        )
+    return x_hat
+
+
+def _written(func: Any, args: tuple, kwargs: dict) -> Iterator[Tensor]:
+    """Yield the tensors that an operation writes to, by its schema."""
+    names = [argument.name for argument in func._schema.arguments]
+    values = dict(zip(names, args, strict=False)) | kwargs
+    # a norm's schema says nothing of the running moments that it moves
+    norm = "batch_norm" in func._schema.name and values.get("training")
+    for argument in func._schema.arguments:
+        writes = argument.alias_info is not None and argument.alias_info.is_write
+        if writes or (norm and argument.name.startswith("running_")):
+            leaves = tree_leaves(values.get(argument.name))
+            yield from (t for t in leaves if isinstance(t, Tensor))
+
+
+class _Watch(TorchDispatchMode):
+    """Keeps, of every tensor that is written to and was not made meanwhile, what it held before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: set[int] = set()
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        for tensor in _written(func, args, kwargs):
+            key = tensor.untyped_storage()._cdata
+            if key not in self.made and key not in self.before:
+                self.before[key] = (tensor, tensor.clone())
+        out = func(*args, **kwargs)
+        for given, returned in zip(func._schema.returns, _as_tuple(out), strict=False):
+            if given.alias_info is None:
+                fresh = [t for t in tree_leaves(returned) if isinstance(t, Tensor)]
+                self.made |= {t.untyped_storage()._cdata for t in fresh}
+        return out
+
+
+def _as_tuple(out: Any) -> tuple:
+    return tuple(out) if isinstance(out, tuple | list) else (out,)
+
+
+def _call_watched(denoiser: Callable[..., Tensor], y: Tensor, given: tuple) -> tuple[Tensor, dict]:
+    with _Watch() as watch:
+        x_hat = estimate(denoiser, y, *given)
+        return x_hat.clone(), watch.before
+
+
+def _restore(before: dict, again: dict) -> list[Tensor]:
+    """Give tensors that both calls wrote to what they held before the first; return them."""
+    lasting = [before[key] for key in before.keys() & again.keys()]
+    for tensor, value in lasting:
+        tensor.copy_(value)
+    return [tensor for tensor, _ in lasting]
+
+
+@torch.no_grad()
+def check_pure(denoiser: Callable[..., Tensor], y: Tensor, *given: Any) -> Tensor:
+    """Return x_hat of a denoiser called twice: it draws nothing and changes nothing that lasts.
+
+    What it wrote to is given its values back, and so is the state of the global random numbers.
+
+    Args:
+        denoiser: f(y, sigma, …) → x_hat.
+        y: noisy images (B, ...).
+        given: sigma, and what else it is called with.
+
+    Raises:
+        ValueError: as `estimate` does; where the two answers differ; where both calls wrote to a
+            tensor that was there before, as the running moments of a norm in training mode.
+    """
+    devices = [y.device] if y.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        x_hat, first = _call_watched(denoiser, y, given)
+        again, second = _call_watched(denoiser, y, given)
+    if lasting := _restore(first, second):
+        some = ", ".join(str(tuple(t.shape)) for t in lasting[:3])
+        raise ValueError(
+            f"denoiser must change nothing, and wrote to {len(lasting)} tensors that it keeps "
+            f"(shapes {some}), as a norm in training mode does: call net.eval() first"
+        )
+    gap, size = float((x_hat - again).norm()), float(x_hat.norm())
+    if gap > LOOSE * torch.finfo(x_hat.dtype).eps * size:  # not where they are not finite
+        raise ValueError(
+            f"denoiser must give one answer for one y, not two {gap / size:.2g} of their norm apart"
+            ": it draws, as dropout in training mode does, or it remembers; call net.eval() "
+            "first, or give it a seed of its own"
+        )
+    return x_hat
