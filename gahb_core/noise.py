@@ -35,6 +35,14 @@ def make_generator(seed: int, *keys: int | str) -> torch.Generator:
     return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+def draw_normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return standard normal numbers from `generator`, in float32 on the CPU, whatever the default.
+
+    Another default dtype would draw other numbers, not the same ones more precisely.
+    """
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
+
+
 def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z") -> Tensor:
     """Return standard normal noise (B, ...) on the CPU, image i from its own stream `start + i`.
 
@@ -43,11 +51,8 @@ def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z
     """
     num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
-    rows = [
-        torch.randn(size, generator=make_generator(seed, key, first + i), device="cpu")
-        for i in range(num)
-    ]
-    return torch.stack(rows) if rows else torch.empty(0, *size, device="cpu")
+    rows = [draw_normal(size, make_generator(seed, key, first + i)) for i in range(num)]
+    return torch.stack(rows) if rows else torch.empty(0, *size, dtype=torch.float32, device="cpu")
 
 
 def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str) -> Tensor:
@@ -58,10 +63,10 @@ def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str)
     """
     num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
-    rows = torch.empty(num, *size, device="cpu")
+    rows = torch.empty(num, *size, dtype=torch.float32, device="cpu")
     for i in range(num):
         generator = make_generator(seed, key, first + i)
-        torch.rand(size, generator=generator, out=rows[i], device="cpu")
+        torch.rand(size, generator=generator, out=rows[i], dtype=torch.float32, device="cpu")
     return rows
 
 
@@ -147,7 +152,8 @@ class SigmaLaw(NamedTuple):
         low = check_number(self.low, "law.low", below=high)
         if low < 0 or (self.kind == "log" and low == 0):
             raise ValueError(f"law needs 0 ≤ low < high (0 < low for 'log'), not {self}")
-        u = torch.rand(check_count(num, "num", 0), generator=generator, device="cpu")
+        num = check_count(num, "num", 0)
+        u = torch.rand(num, generator=generator, dtype=torch.float32, device="cpu")
         if self.kind == "log":
             return low * (high / low) ** u
         power = check_number(self.power, "law.power", above=0)

@@ -6,6 +6,8 @@ the CPU from their generator, and moved: a GPU sees the same noise.
 """
 
 import copy
+import random
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -80,6 +82,48 @@ def test_every_tensor_is_made_on_a_device_that_is_told(name):
     for got, want in zip(flatten(made), wanted, strict=True):
         assert got.device.type == "cpu"
         assert torch.equal(got, want)
+
+
+@contextmanager
+def default_double():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def seeded_otherwise():
+    state = random.getstate(), torch.get_rng_state()
+    random.seed(5), torch.manual_seed(5)
+    try:
+        yield
+    finally:
+        random.setstate(state[0]), torch.set_rng_state(state[1])
+
+
+TAKEN_AS_GIVEN = {
+    "float64 by default": default_double, "no gradients": torch.no_grad,
+    "inference": torch.inference_mode, "gradients": torch.enable_grad,
+    "other seeds of the process": seeded_otherwise,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", TAKEN_AS_GIVEN)
+@pytest.mark.parametrize("name", [n for n in CALLS if n not in ("make_generator", "draw_normal")])
+def test_results_do_not_hang_on_what_a_process_has_set(name, setting):
+    wanted = flatten(CALLS[name]())
+    with TAKEN_AS_GIVEN[setting]():
+        if setting == "inference" and name.startswith(("train ", "dual_errors")):
+            with pytest.raises(ValueError, match="must .* outside torch.inference_mode"):
+                CALLS[name]()
+            return
+        made = flatten(CALLS[name]())
+    for got, want in zip(made, wanted, strict=True):
+        got, want = torch.as_tensor(got), torch.as_tensor(want)
+        assert got.dtype == want.dtype
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def as_double(value):

@@ -90,8 +90,11 @@ class DualErrors(NamedTuple):
     time: Tensor
 
 
+@torch.enable_grad()
 def dual_errors(energy: Energy, x: Tensor, noise: Tensor, sigma: float | Tensor) -> DualErrors:
     """Return both errors of `energy` at y = x + noise, to be differentiated in its parameters.
+
+    They are made of derivatives, and so are recorded where the caller records none, too.
 
     Args:
         energy: U.
@@ -100,8 +103,10 @@ def dual_errors(energy: Energy, x: Tensor, noise: Tensor, sigma: float | Tensor)
         sigma: a positive number or (B,).
 
     Raises:
-        ValueError: where the shapes differ or `sigma` is not positive.
+        ValueError: where the shapes differ or `sigma` is not positive; within inference mode.
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError("dual_errors must be called outside torch.inference_mode: they are slopes")
     if check_floating(noise, "noise").shape != check_floating(x, "x").shape:
         raise ValueError(f"noise must be of shape {tuple(x.shape)} as x, not {tuple(noise.shape)}")
     level = needed_sigma(sigma, x).reshape(-1).expand(len(x)).clone().requires_grad_()

@@ -42,14 +42,14 @@ def _gain(frequency: Tensor, decay: float) -> Tensor:
 
 def _smooth_lines(u: Tensor, decay: float) -> Tensor:
     size = u.shape[-1]
-    frequency = torch.fft.rfftfreq(size, 1 / size, device=u.device)
+    frequency = torch.fft.rfftfreq(size, 1 / size, dtype=u.dtype, device=u.device)
     return torch.fft.irfft(torch.fft.rfft(u) * _gain(frequency, decay), n=size)
 
 
 def _smooth_planes(b: Tensor, decay: float) -> Tensor:
     size = b.shape[-1]
-    rows = torch.fft.fftfreq(size, 1 / size, device=b.device)
-    columns = torch.fft.rfftfreq(size, 1 / size, device=b.device)
+    rows = torch.fft.fftfreq(size, 1 / size, dtype=b.dtype, device=b.device)
+    columns = torch.fft.rfftfreq(size, 1 / size, dtype=b.dtype, device=b.device)
     gain = _gain(torch.hypot(rows[:, None], columns), decay)
     return torch.fft.irfft2(torch.fft.rfft2(b) * gain, s=b.shape[-2:])
 
@@ -154,7 +154,7 @@ def make_c_alpha(
     """
     if not isinstance(num, int) or num <= BLOCK:
         return make_c_alpha_parts(num, alpha, size, seed, start=start, **options).x
-    x = torch.empty(num, 1, size, size, device="cpu")
+    x = torch.empty(num, 1, size, size, dtype=torch.float32, device="cpu")
     for first in range(0, num, BLOCK):
         some = min(BLOCK, num - first)
         parts = make_c_alpha_parts(some, alpha, size, seed, start=start + first, **options)

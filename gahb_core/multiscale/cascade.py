@@ -126,7 +126,11 @@ def sample_cascade(
     if like is not None:
         check_finite(like, "like")
     _per_level(details, model.J)
-    centre = torch.tensor(low.mean, device="cpu") if like is None else like.new_tensor(low.mean)
+    centre = (
+        torch.tensor(low.mean, dtype=torch.float32, device="cpu")
+        if like is None
+        else like.new_tensor(low.mean)
+    )
     options = low._replace(mean=centre)._asdict()
     return _synthesize(model, num, shape, options, seed, start, details, low_range)
 

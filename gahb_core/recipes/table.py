@@ -124,7 +124,7 @@ def make_network(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     """
     _check_architecture(recipe)
     with torch.device("cpu"):  # where its weights are drawn
-        net = _make_empty(recipe)
+        net = _make_empty(recipe).float()  # whatever the process takes as given
     drawn = net.net if recipe.architecture == "energy" else net
     initialize(drawn, recipe.seed, recipe.gain)
     return net

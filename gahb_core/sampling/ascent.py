@@ -36,7 +36,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number, check_shape
 from gahb_core.denoisers import Denoiser, estimate_sigma
-from gahb_core.noise import make_generator, sample_normal
+from gahb_core.noise import draw_normal, make_generator, sample_normal
 from gahb_core.probes import check_pure, estimate
 
 MOST_STEPS = 1_000_000  # of a schedule
@@ -189,8 +189,9 @@ def ascend(
     evaluate = _evaluator(denoiser, given, sigma_0 is None)
     level = y0.new_full((len(y0),), math.nan if sigma_0 is None else sigma_0)
     if len(y0):
-        told = () if given is None else (given,)
-        check_pure(denoiser, y0.detach(), None if sigma_0 is None else level, *told)
+        check_pure(
+            lambda *a: evaluate(*a)[0], y0.detach(), level, torch.arange(len(y0), device=y0.device)
+        )
     return _ascend(evaluate, y0.detach().clone(), level, sizes, beta, sigma_end, sigma_max, streams)
 
 
@@ -203,15 +204,15 @@ def _check(h: float, beta: float, sigma_end: float) -> None:
 def _check_start(sigma_0: float, sigma_max: float) -> None:
     if sigma_0 > sigma_max:
         raise ValueError(
-            f"sigma_max must be at least sigma_0 = {sigma_0:g}, where it begins, not {sigma_max:g}"
+            f"sigma_max must be at least sigma_0 = {sigma_0:g}, the start, not {sigma_max:g}"
         )
 
 
 def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callable:
     @torch.no_grad()
     def evaluate(y: Tensor, sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        told = () if given is None else (given[rows],)
-        x_hat = estimate(denoiser, y, None if blind else sigma, *told)
+        more = () if given is None else (given[rows],)
+        x_hat = estimate(denoiser, y, None if blind else sigma, *more)
         return x_hat, estimate_sigma(y, x_hat) if blind else sigma
 
     return evaluate
@@ -245,7 +246,7 @@ def _ascend(
 
 
 def _draw(y: Tensor, rows: Tensor, streams: list[torch.Generator]) -> Tensor:
-    z = [torch.randn(y.shape[1:], generator=streams[i], device="cpu") for i in rows.tolist()]
+    z = [draw_normal(y.shape[1:], streams[i]) for i in rows.tolist()]
     return torch.stack(z).to(y)
 
 

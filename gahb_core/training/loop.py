@@ -24,7 +24,7 @@ from gahb_core.densities import EnergyNet, dual_errors
 from gahb_core.images import ImageSet, open_images
 from gahb_core.multiscale import haar_level
 from gahb_core.networks import BiasFreeNorm
-from gahb_core.noise import make_generator
+from gahb_core.noise import draw_normal, make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.state import FIELDS, read_state, write_state
@@ -96,7 +96,7 @@ def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Ten
     given, x = clean_bands(recipe, images.take(indices))
     generator = make_generator(recipe.seed, "noise", step)
     sigma = recipe.law.sample(len(x), generator)
-    noise = sigma[:, None, None, None] * torch.randn(x.shape, generator=generator, device="cpu")
+    noise = sigma[:, None, None, None] * draw_normal(x.shape, generator)
     y = torch.cat([given, x + noise], 1)
     return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 
@@ -178,7 +178,9 @@ class _State:
         self.net = make_network(recipe).to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.losses = torch.zeros(100, device=device)  # there, no step waits for the one before
+        self.losses = torch.zeros(
+            100, dtype=torch.float32, device=device
+        )  # there, no step waits for the one before
 
     def save(self, path: Path) -> None:
         data = {n: getattr(self, n) for n in FIELDS}
@@ -226,6 +228,7 @@ def _rounded() -> AbstractContextManager:
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
 
 
+@torch.enable_grad()
 def _take_step(state: _State, batch: tuple[Tensor, ...]) -> Tensor:
     """Do one step of the optimizer and return the weighted loss a pixel, as a tensor."""
     recipe = state.recipe
@@ -266,10 +269,12 @@ def fit(
         save_seconds: time between saves.
 
     Raises:
-        ValueError: where the state is of another recipe.
+        ValueError: where the state is of another recipe, and within `torch.inference_mode`.
         MissingData: where the images are not on this machine.
         FloatingPointError: where the loss is no longer finite.
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError("training must run outside torch.inference_mode, which keeps no gradients")
     images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
     state = _State(recipe, device)
     if state_path and state_path.exists():
