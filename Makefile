@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 
+# what a reader's shell names for Python or pip belongs to other packages
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PIP_USER PIP_TARGET PIP_PREFIX
+
 .DEFAULT_GOAL := help
 .PHONY: help env book pdf test check serve train bench lock clean clean-env
 

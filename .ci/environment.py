@@ -25,11 +25,18 @@ def wanted() -> str:
     return digest.hexdigest()
 
 
+def ours() -> dict[str, str]:
+    """Return the environment without what would bring other packages, or install elsewhere."""
+    foreign = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"}
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
 def is_current() -> bool:
     """Return whether .venv was made from what is there now, and its Python still starts."""
     if not STAMP.is_file() or STAMP.read_text() != wanted():
         return False
-    return subprocess.run([PYTHON, "-c", "import gahb_core"], check=False).returncode == 0
+    starts = [PYTHON, "-c", "import gahb_core"]
+    return subprocess.run(starts, check=False, env=ours()).returncode == 0
 
 
 def complain(text: str) -> int:
@@ -51,10 +58,11 @@ def main() -> int:
     print("environment: installing requirements.txt into .venv (minutes, at first)", flush=True)
     STAMP.unlink(missing_ok=True)
     venv = [sys.executable, "-m", "venv", VENV]
-    if not PYTHON.exists() and subprocess.run(venv, check=False).returncode:
+    if not PYTHON.exists() and subprocess.run(venv, check=False, env=ours()).returncode:
         return complain("no .venv could be made; on Debian or Ubuntu: apt install python3-venv")
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
-    if subprocess.run(pip, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
+    quiet = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "env": ours()}
+    if subprocess.run(pip, check=False, **quiet).returncode:
         return complain("pip failed, see above (network? disk?); mend it and run make again")
     STAMP.write_text(wanted())
     print(f"environment: ready after {time.monotonic() - began:.0f} s")

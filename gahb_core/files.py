@@ -5,11 +5,13 @@ that are no more are swept away.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import filelock
 import psutil
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 PATIENCE = 10.0  # seconds: what a process that was told to end may still need
 _HOST = re.sub(r"[^A-Za-z0-9]", "-", platform.node())[:16]
 _OWNED = re.compile(r"(?:\.(?P<of>.+)\.|gahb-)(?P<pid>\d+)@(?P<host>[A-Za-z0-9-]*)[._]")
@@ -84,6 +87,16 @@ def write_if_changed(path: Path, content: bytes) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """Return the user's cache folder of this library; of who has no home, one among temporaries."""
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "gahb"
+    try:
+        return Path.home() / ".cache" / "gahb"
+    except RuntimeError:  # neither HOME nor an entry among the users
+        return Path(tempfile.gettempdir()) / f"gahb-cache-{os.getuid()}"
+
+
 def hash_files(paths: Iterable[Path], root: Path) -> str:
     """Return the SHA-256 of the names (relative to `root`) and contents of `paths`, in hex."""
     digest = hashlib.sha256()
@@ -132,6 +145,15 @@ def lock(path: Path, what: str, patience: float = PATIENCE) -> Iterator[None]:
     except filelock.Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
         raise Busy(f"{what} is being made by {who}: wait for it, or end that process") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise OSError(
+            error.errno,
+            "locks do not work on this file system, as on some that come over a network; work on a "
+            f"copy of the clone on a local disk ({error.strerror})",
+            str(path),
+        ) from error
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         pid, host = os.getpid(), platform.node()

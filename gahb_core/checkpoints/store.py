@@ -22,10 +22,16 @@ CARD_KEYS = {
 
 
 def folder() -> Path:
-    """Return where checkpoints live: GAHB_CHECKPOINTS, else book/checkpoints beside the library."""
+    """Return where checkpoints live: GAHB_CHECKPOINTS, else book/checkpoints of the clone.
+
+    Where the library is installed without a clone they are in the user's cache folder: nothing is
+    looked for, or trained, among the installed packages.
+    """
     if path := os.environ.get("GAHB_CHECKPOINTS"):
         return Path(path).expanduser()
-    return Path(gahb_core.__file__).parents[1] / "book" / "checkpoints"
+    book = Path(gahb_core.__file__).resolve().parents[1] / "book"
+    clone = (book / "pages.yml").is_file()
+    return book / "checkpoints" if clone else files.cache_folder() / "checkpoints"
 
 
 def paths(name: str, profile: str = "laptop") -> tuple[Path, Path, Path]:

@@ -280,6 +280,9 @@ def _leave_quietly() -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 when work failed, 2 for a mistake in use."""
+    for stream in (sys.stdout, sys.stderr):  # σ in a locale without it is a mark, and no end
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     args = make_parser().parse_args(argv)
     try:
         with heed_signals():

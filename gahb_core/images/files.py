@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gahb_core.files import cache_folder
+
 BLOCK = 500  # images compared at once
 
 
@@ -41,8 +43,7 @@ def data_folder() -> Path:
     """Return the folder of the data: the environment's GAHB_DATA, else the user's cache folder."""
     if folder := os.environ.get("GAHB_DATA"):
         return Path(folder).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "gahb"
+    return cache_folder()
 
 
 def check_pixels(images: np.ndarray, sha256: str, origin: str) -> np.ndarray:

@@ -23,6 +23,8 @@ from gahb_core.pages.spec import Page, Places, select_pages
 from gahb_core.pages.stamp import is_current, page_fingerprint, write_stamp
 from gahb_core.pages.variants import make_variant
 
+# at the beginning of a line: what is within a function or a condition may not come to pass
+SHOWS = re.compile(r"^(plt\.show|show_figure)\(", re.MULTILINE)
 BUSY = 75  # exit code: another process makes the page; sysexits.h calls it EX_TEMPFAIL
 
 
@@ -98,10 +100,31 @@ def _check_executed(page: Page, part: Path, results: Path) -> None:
     for number, cell in enumerate(cells, 1):
         if any(output["output_type"] == "error" for output in cell.get("outputs", ())):
             raise PageError(f"cell {number}: it ended the page")  # as exit() does
+    _check_pictures(cells)
     missing = sorted(set(page.records) - set(json.loads(results.read_text(encoding="utf-8"))))
     if missing:
         some = ", ".join(missing[:3]) + (", …" if missing[3:] else "")
         raise PageError(f"it did not record {len(missing)} of its figures: {some}")
+
+
+def _check_pictures(cells: list) -> None:
+    """Refuse a page on which a cell that shows a figure left none."""
+    for number, cell in enumerate(cells, 1):
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or not SHOWS.search(source):
+            continue
+        made = [output.get("data", {}) for output in cell.get("outputs", ())]
+        shown = any(
+            kind.startswith("image/") or "<img" in "".join(content)
+            for data in made
+            for kind, content in data.items()
+            if isinstance(content, str | list)
+        )
+        if not shown:
+            raise PageError(
+                f"cell {number}: it shows a figure and left no picture (which backend does "
+                "Matplotlib have in it?)"
+            )
 
 
 def _keep_failed(page: Page, places: Places, part: Path, error: BaseException) -> None:

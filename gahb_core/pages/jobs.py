@@ -1,6 +1,7 @@
 """Independent jobs, several at once, as processes here; `cluster` has those of SLURM."""
 
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -9,9 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 PARENT = "GAHB_PARENT"  # set for processes whose standard input closes when their parent ends
+FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE")  # other packages
 GRACE = 15.0  # seconds that a process has to end: a kernel is given five
 
 
@@ -24,10 +27,28 @@ class Event(NamedTuple):
     code: int = 0
 
 
+def count_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: by its affinity, and by its control group.
+
+    Args:
+        groups: where the control groups (version 2) are mounted.
+    """
+    given = getattr(os, "sched_getaffinity", None)
+    cores = len(given(0)) if given else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no such groups here, or no limit: "max"
+        quota, period = (groups / "cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)
+
+
 def share_cores(num_jobs: int) -> dict[str, str]:
-    """Return the environment of one job of `num_jobs`: its share of the cores, unless it is set."""
-    share = str(max(1, (os.cpu_count() or 1) // num_jobs))
-    return {"OMP_NUM_THREADS": share, "PYTHONUNBUFFERED": "1", **os.environ}
+    """Return the environment of one job of `num_jobs`: its share of the cores, unless it is set.
+
+    Its packages are those of this Python: what else the environment names for Python is left out.
+    """
+    share = str(max(1, count_cores() // num_jobs))
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {"OMP_NUM_THREADS": share, **kept, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 
 
 def _interrupt(*_: object) -> None:
@@ -79,7 +100,7 @@ class _Processes:
                 return None
             process = subprocess.Popen(
                 argv, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace",
+                stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
             )  # fmt: skip
             self.running.add(process)
             return process

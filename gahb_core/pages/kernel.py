@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gahb_core
 from gahb_core.files import make_owner, sweep
 from gahb_core.pages.records import VARIABLE
 
 MOST_SOCKET = 103  # bytes of a socket's path, the least that systems allow
 SOCKET = "k-ipc-1"
+STYLE = "matplotlibrc"
 IOPUB_SECONDS = 120  # a kernel on a busy machine may be silent for long before it prints
 
 
@@ -44,13 +46,50 @@ def kernel_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+# what of the reader's environment never reaches a kernel: other packages and libraries, files that
+# Python or Matplotlib would read first, and switches that change what they do
+DROPPED = (
+    "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS",
+    "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONDEVMODE", "PYTHONIOENCODING", "PYTHONCASEOK",
+    "LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "IPYTHON_CONFIG",
+    "PYDEVD_USE_FRAME_EVAL", "TORCH_LOGS", "TORCH_FORCE_WEIGHTS_ONLY_LOAD",
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "PYTORCH_JIT", "NPY_PROMOTION_STATE", "TQDM_DISABLE",
+)  # fmt: skip
+
+
+def decide_environment(folder: Path) -> dict[str, str]:
+    """Return what a kernel's environment says, whatever the reader's does.
+
+    A page is the same whoever runs it: its pictures (the backend, no style of the reader's), its
+    texts (UTF-8, English), its packages (those of this Python, and this library before others).
+    """
+    return {
+        "GAHB_PAGE": "1",  # live figures say that they need a kernel, bars leave one line
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(folder),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "MATPLOTLIBRC": str(folder / STYLE),  # empty; its cache of fonts stays where it is
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONPATH": str(Path(gahb_core.__file__).resolve().parents[1]),
+        "PYTHONUTF8": "1",
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "en",
+        "COLUMNS": "80",
+        "LINES": "24",
+    }
+
+
 def set_environment(folder: Path, results: Path) -> None:
-    """Set what the kernel inherits: where to record, and none of the user's IPython profile."""
-    os.environ[VARIABLE] = str(results)
-    os.environ["GAHB_PAGE"] = "1"  # live figures say that they need a kernel, bars leave one line
-    os.environ["IPYTHONDIR"] = str(folder / "ipython")
-    os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
-    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+    """Set what the kernel inherits: where to record, and nothing that the reader left to chance."""
+    for name in DROPPED:
+        os.environ.pop(name, None)
+    if os.path.expanduser("~") == "~":  # no HOME, and nobody among the users: many packages ask
+        os.environ["HOME"] = str(folder)
+    os.environ |= decide_environment(folder) | {VARIABLE: str(results)}
+    (folder / STYLE).write_text("", encoding="utf-8")
 
 
 def _make_manager(folder: Path) -> type:

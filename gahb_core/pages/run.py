@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 from gahb_core.files import Busy, lock, sweep, write_if_changed
 from gahb_core.pages.cluster import run_on_cluster
 from gahb_core.pages.execute import BUSY, execute_page
-from gahb_core.pages.jobs import run_processes, share_cores
+from gahb_core.pages.jobs import count_cores, run_processes, share_cores
 from gahb_core.pages.listing import load_pages
 from gahb_core.pages.missing import find_missing, make_note_page
 from gahb_core.pages.outcomes import Outcome, longest_first, read_outcome, write_outcome, write_run
@@ -26,7 +25,7 @@ HEARTBEAT = 10.0  # seconds between two lines about a page that is running
 
 def default_jobs() -> int:
     """Return how many pages to run at once: 2, or 1 on a single core."""
-    return max(1, min(2, os.cpu_count() or 1))
+    return min(2, count_cores())
 
 
 def _find_outcome(name: str, places: Places, since: float, code: int, said: str) -> Outcome:
