@@ -134,6 +134,8 @@ def test_a_control_may_be_a_figure_of_the_page_and_of_some_figures_only():
     assert [row.verdict for row in rows] == ["reproduced"] * 2
     with pytest.raises(ValueError, match=r"a\.r\.1: .* chance \(0\.9\) would count"):
         list(summarize([one, beside[2]], entries))
+    with pytest.raises(ValueError, match=r"must record its control, a\.chance\.1"):
+        list(summarize([one, two], entries))
 
 
 # --- claims ---------------------------------------------------------------------------------

@@ -159,7 +159,10 @@ def _refuse_control(
         return
     value = control.value
     if isinstance(value, str):
-        value = beside[value.replace("{}", _starred(name, entry))]
+        figure = value.replace("{}", _starred(name, entry))
+        if figure not in beside:
+            raise ValueError(f"{name}: the page must record its control, {figure}")
+        value = beside[figure]
     if _judge(_numbers(value), bounds, entry)[1] <= 1:
         raise ValueError(
             f"{name}: the tolerance must be narrower, or the figure is no test: "
