@@ -18,6 +18,7 @@ from gahb_core.pages import (
     find_claim,
     find_published,
     format_claims,
+    format_places,
     format_reasons,
     format_rows,
     judge_claims,
@@ -159,11 +160,12 @@ def test_a_claim_is_as_good_as_its_worst_figure():
     assert counts["ours"] == {"claims": 1, "reproduced": 0, "partly": 1, "not": 0}
     assert counts["other"]["reproduced"] == 1
     assert set(counts) == set(SOURCES)
-    expected = (
-        "| it holds. *Published:* a paper, Fig. 1. *Here:* {doc}`p`, {doc}`q` | 1 of 2 "
-        "| a.2 | 1.2 | 1 [P] | partly |"
-    )
-    assert format_claims([one, two]).splitlines()[2] == expected
+    assert format_claims([one, two]).splitlines()[2:] == [
+        "| it holds | partly | 1 of 2 | a.2 | 1.2 | 1 [P] |",
+        "| it holds | reproduced | 1 of 1 | b | 1 | 1 [P] |",
+    ]
+    expected = "- *it holds.* a paper, Fig. 1. Here: {doc}`p`, {doc}`q`."
+    assert format_places([one, two]).splitlines()[0] == expected
 
 
 def test_sources_are_counted_apart():

@@ -139,18 +139,26 @@ def judge_claims(rows: Sequence[Row], claims: Sequence[Claim]) -> list[Judged]:
 
 
 def format_claims(judged: Sequence[Judged]) -> str:
-    """Return a Markdown table, one row a claim: its furthest figure, and where it was published."""
-    head = "| claim, and where it was published | figures reproduced | furthest figure | here "
-    lines = [head + "| published | verdict |", "|---|---|---|---|---|---|"]
+    """Return a Markdown table, one row a claim: its verdict, and its furthest figure."""
+    lines = ["| claim | verdict | within | furthest figure | here | published |"]
+    lines.append("|---|---|---|---|---|---|")
+    for j in judged:
+        good = sum(row.verdict == "reproduced" for row in j.rows)
+        result = j.worst.result
+        lines.append(
+            f"| {j.claim.says} | {j.verdict} | {good} of {len(j.rows)} "
+            f"| {describe(result.name, j.worst.entry)} | {format_ours(j.worst)} "
+            f"| {mark_published(result.published, result.kind)} |"
+        )
+    return "\n".join(lines)
+
+
+def format_places(judged: Sequence[Judged]) -> str:
+    """Return a Markdown list: where each claim was published, and which chapters test it."""
+    lines = []
     for j in judged:
         chapters = ", ".join(f"{{doc}}`{p}`" for p in dict.fromkeys(r.result.page for r in j.rows))
-        good = sum(row.verdict == "reproduced" for row in j.rows)
-        result, words = j.worst.result, describe(j.worst.result.name, j.worst.entry)
-        lines.append(
-            f"| {j.claim.says}. *Published:* {j.claim.where}. *Here:* {chapters} "
-            f"| {good} of {len(j.rows)} | {words} | {format_ours(j.worst)} "
-            f"| {mark_published(result.published, result.kind)} | {j.verdict} |"
-        )
+        lines.append(f"- *{j.claim.says}.* {j.claim.where}. Here: {chapters}.")
     return "\n".join(lines)
 
 

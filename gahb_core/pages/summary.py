@@ -239,7 +239,8 @@ def describe(name: str, entry: Published) -> str:
     >>> describe("a.psnr.10", Published(("a.psnr.*",), "PSNR at {} dB"))
     'PSNR at 10 dB'
     """
-    return entry.what.replace("{}", _starred(name, entry).replace(".", ", "))
+    varied = _starred(name, entry).replace(".", ", ").replace("_", " ")
+    return entry.what.replace("{}", varied)
 
 
 def format_ours(row: Row) -> str:
