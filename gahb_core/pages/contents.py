@@ -1,5 +1,6 @@
 """The table of contents, made from the list of pages: `_toc.yml`, as jupyter-book reads it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -20,6 +21,21 @@ def chapter_number(name: str) -> int | None:
     """
     found = re.match(r"(\d\d)_", name)
     return int(found[1]) if found else None
+
+
+def page_heading(page: Page) -> str:
+    """Return the heading of a page: its title, or else the first heading of its notebook.
+
+    Raises:
+        ValueError: for a notebook without a heading.
+    """
+    if page.title:
+        return page.title
+    for cell in json.loads(page.notebook.read_text(encoding="utf-8"))["cells"]:
+        found = re.search(r"^# (.+)$", "".join(cell["source"]), re.MULTILINE)
+        if cell["cell_type"] == "markdown" and found:
+            return found[1]
+    raise ValueError(f"notebook {page.notebook} must begin with a heading, and has none")
 
 
 def _nest(pages: list[Page]) -> list[dict]:

@@ -28,6 +28,10 @@ HEADLINES = {  # page → its figures; one number of several is name[key]
         "transition.pair_corr.100", "transition.pair_corr.10000", "transition.closest_corr.10000",
     ],
     "06_c_alpha": ["c_alpha.slope.1", "c_alpha.slope.2", "c_alpha.slope.4"],
+    "03_transition_faces": ["transition.pair_corr.6000", "transition.closest_corr.6000"],
+    "10_synthesis": [
+        "synthesis.super_resolution_psnr", "synthesis.detail_ratio", "synthesis.one_over_mean",
+    ],
 }  # fmt: skip
 
 
