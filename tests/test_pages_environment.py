@@ -2,7 +2,9 @@
 
 import errno
 import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from conftest import ROOT, make_notebook
 
 from gahb_core import checkpoints, files
 from gahb_core.files import cache_folder
+from gahb_core.pages import book_path
 from gahb_core.pages.jobs import count_cores
 from gahb_core.pages.kernel import decide_environment
 
@@ -196,3 +199,20 @@ def test_pip_installs_into_the_environment_whatever_the_shell_says(monkeypatch):
         monkeypatch.setenv(name, "1")
     assert not {"PIP_USER", "PYTHONPATH", "PIP_TARGET"} & set(made.ours())
     assert "PATH" in made.ours()
+
+
+def test_a_notebook_finds_the_files_of_the_book_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert book_path("measured/seeds.json") == ROOT / "book" / "measured" / "seeds.json"
+    (tmp_path / "published.yml").write_text("")
+    assert book_path("published.yml").read_text() == "", "the one that lies here goes first"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_no_chapter_looks_beside_the_working_folder_or_in_its_encoding(path):
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    assert not re.findall(r"\b(?:Path|open)\(f?[\"'](?!/).*", code), (
+        "book_path(...) finds it anywhere"
+    )
+    assert not re.findall(r"read_text\(\)|write_text\([^,]*\)$", code), "encoding='utf-8'"

@@ -27,7 +27,7 @@ from gahb_core.pages.records import KEY, KINDS, mark_published, record
 from gahb_core.pages.results import Result, collect_results, format_results, load_results
 from gahb_core.pages.run import run_pages
 from gahb_core.pages.serve import serve_book
-from gahb_core.pages.spec import Page, Places, find_root, select_pages
+from gahb_core.pages.spec import Page, Places, book_path, find_root, select_pages
 from gahb_core.pages.stamp import page_fingerprint
 from gahb_core.pages.summary import (
     RULE,
@@ -50,7 +50,8 @@ from gahb_core.pages.variants import make_variant, parse_variants
 
 __all__ = [
     "CLAIM_RULE", "Claim", "Control", "Judged", "KEY", "KINDS", "Outcome", "Page", "Places",
-    "Published", "RULE", "Result", "Row", "SOURCES", "VERDICTS", "build_book", "collect_results",
+    "Published", "RULE", "Result", "Row", "SOURCES", "VERDICTS", "book_path", "build_book",
+    "collect_results",
     "compare", "count_claims", "describe", "find_claim", "find_published", "find_root",
     "format_claims", "format_ours", "format_places", "format_reasons", "format_report",
     "format_results", "format_rows", "format_status", "heed_signals", "judge_claims", "load_claims",

@@ -94,6 +94,16 @@ def find_root(start: Path | None = None) -> Path:
     raise ValueError(f"no book/pages.yml at or above {here}: run this inside a clone of the book")
 
 
+def book_path(name: str) -> Path:
+    """Return a file of book/ by its name there, such as "measured/seeds.json".
+
+    In the working folder, where a page of the book runs; else in that of the project, so that a
+    notebook finds its files from wherever papermill was started.
+    """
+    here = Path(name)
+    return here if here.exists() else find_root() / "book" / name
+
+
 def select_pages(pages: list[Page], names: list[str]) -> list[Page]:
     """Return the pages called `names`, or all when it is empty.
 
