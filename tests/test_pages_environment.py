@@ -210,7 +210,7 @@ def test_a_notebook_finds_the_files_of_the_book_from_anywhere(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_no_chapter_looks_beside_the_working_folder_or_in_its_encoding(path):
-    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     assert not re.findall(r"\b(?:Path|open)\(f?[\"'](?!/).*", code), (
         "book_path(...) finds it anywhere"

@@ -50,13 +50,13 @@ def _orthonormalize(rows: Tensor, Q: Tensor, generator: torch.Generator) -> Tens
     """
     scale = rows.norm(dim=1, keepdim=True)
     rows = rows - (rows @ Q.mT) @ Q
-    triangle = torch.linalg.qr(rows.mT).R  # (b, b)
+    triangle = torch.linalg.qr(rows.mT.cpu()).R.to(rows)  # (b, b); few GPUs decompose
     lost = triangle.diagonal().abs()[:, None] <= torch.finfo(rows.dtype).eps ** 0.75 * scale
     fresh = torch.randn(rows.shape, generator=generator, dtype=torch.float64, device="cpu").to(rows)
     rows = torch.where(lost, fresh, rows)
     for _ in range(3):
         rows = rows - (rows @ Q.mT) @ Q
-        rows = torch.linalg.qr(rows.mT).Q.mT
+        rows = torch.linalg.qr(rows.mT.cpu()).Q.mT.to(rows)
     return rows
 
 

@@ -72,8 +72,8 @@ def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
     """
     _check_shape(J, shape)
     S = symmetric_part(J)
-    lam, vectors = torch.linalg.eigh(S)
-    lam, vectors = lam.flip(0), vectors.flip(1)
+    lam, vectors = torch.linalg.eigh(S.cpu())  # not every GPU can
+    lam, vectors = lam.flip(0).to(S), vectors.flip(1).to(S)
     residuals = (S @ vectors - vectors * lam).norm(dim=0)
     return Spectrum(lam, vectors.mT.reshape(-1, *shape), residuals, len(J))
 
@@ -81,7 +81,7 @@ def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
 def svd(J: Tensor, shape: Sequence[int]) -> SingularValues:
     """Return the singular values and vectors of `J` (D, D) as images of `shape` (C, H, W)."""
     _check_shape(J, shape)
-    u, s, vh = torch.linalg.svd(J)
+    u, s, vh = (part.to(J) for part in torch.linalg.svd(J.cpu()))
     return SingularValues(u.mT.reshape(-1, *shape), s, vh.reshape(-1, *shape))
 
 
@@ -107,7 +107,7 @@ def mean_uv(J: Tensor, num: int | None = None) -> float:
         ValueError: where no axis is meant.
     """
     _check_square(J)
-    u, s, vh = torch.linalg.svd(J)
+    u, s, vh = torch.linalg.svd(J.cpu())
     num = check_count(int((s > 0.5).sum()) if num is None else num, "num", 1, len(s))
     return (u.mT * vh)[:num].sum(1).abs().mean().item()
 
