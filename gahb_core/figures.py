@@ -116,17 +116,18 @@ def _legend(ax: Axes) -> None:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
+def _check_curves(curves: Mapping[str, Any], name: str = "curves") -> None:
+    if not curves:
+        raise ValueError(f"{name} must name at least one curve, not {curves!r}")
+
+
 def _draw(ax: Axes, curves: Mapping[str, Any], x: Any = None, **style: str) -> None:
     """Draw name → values against `x`, or name → (x, values); the eighth begins anew, dashed."""
+    _check_curves(curves)
     for i, (name, values) in enumerate(curves.items()):
         both = values if x is None else (x, values)
         dash = LINES[min(i // len(plt.rcParams["axes.prop_cycle"]), len(LINES) - 1)]
         ax.plot(*map(to_array, both), linestyle=dash, label=name, **style)
-
-
-def _check_curves(curves: Mapping[str, Any], name: str = "curves") -> None:
-    if not curves:
-        raise ValueError(f"{name} must name at least one curve, not {curves!r}")
 
 
 def _row_tops(titles: Sequence[str], columns: int, height: float) -> tuple[list[float], float]:
@@ -196,7 +197,6 @@ def plot_psnr(
         identity: whether to draw the line of the estimate that returns the noisy image.
         title: of the panel.
     """
-    _check_curves(curves)
     psnr_in = to_array(psnr_in)
     _draw(ax, curves, psnr_in, marker="o")
     if identity:
@@ -225,7 +225,6 @@ def plot_density_1d(
         ylabel: of the axis, with its unit.
         points: samples (N,) marked along the foot of the panel, or None.
     """
-    _check_curves(curves)
     _draw(ax, curves, x)
     if points is not None:
         ax.plot(to_array(points), 0 * to_array(points), "k|", markersize=10, label="samples")
@@ -264,7 +263,6 @@ def plot_score_field(
 
 def plot_trajectory(curves: Mapping[str, Any], ax: Axes, title: str = "") -> Axes:
     """Draw the estimated noise level of the sampler, name → (T,), against the iteration."""
-    _check_curves(curves)
     _draw(ax, {name: (np.arange(len(v)), v) for name, v in curves.items()})
     ax.set(xlabel="iteration", ylabel=r"$\hat\sigma$ (image units)", yscale="log", title=title)
     _legend(ax)
@@ -273,7 +271,6 @@ def plot_trajectory(curves: Mapping[str, Any], ax: Axes, title: str = "") -> Axe
 
 def plot_training(curves: Curves, ax: Axes, ylabel: str = "training loss") -> Axes:
     """Draw training curves, name → (images seen, loss), on logarithmic axes."""
-    _check_curves(curves)
     _draw(ax, curves)
     ax.set(xlabel="images seen", ylabel=ylabel, xscale="log", yscale="log")
     _legend(ax)
@@ -297,7 +294,6 @@ def plot_spectrum(
         log: whether both axes are logarithmic.
         title: of the panel.
     """
-    _check_curves(curves)
     _draw(ax, {name: (np.arange(1, len(v) + 1), v) for name, v in curves.items()})
     scale = "log" if log else "linear"
     ax.set(xlabel="$k$", ylabel=ylabel, xscale=scale, yscale=scale, title=title)
