@@ -16,6 +16,7 @@ from gahb_core.densities import (
     RadialEnergy,
     bits,
     decibels,
+    denoising_errors,
     dual_errors,
     energy_denoiser,
     estimate_log_z,
@@ -24,7 +25,7 @@ from gahb_core.densities import (
     time_score,
 )
 from gahb_core.networks import initialize
-from gahb_core.noise import make_generator
+from gahb_core.noise import as_rows, make_generator, sample_normal
 
 DOUBLE = torch.float64
 
@@ -144,6 +145,34 @@ def test_denoising_errors_add_up_to_the_density():
     torch.testing.assert_close(got, want, rtol=0, atol=0.12)
 
 
+def test_denoising_errors_are_those_of_the_draws():
+    f, x = PRIORS["mixture"], _normal(3, 4, seed=20)
+    sigmas = torch.tensor([2.0, 0.5], dtype=DOUBLE)
+    got = denoising_errors(f, x, sigmas, num_draws=2, seed=3)
+    assert got.shape == (2, 3, 2)
+    for draw, image, level in ((0, 0, 0), (1, 2, 1)):
+        z = torch.randn(4, generator=make_generator(3, f"draw {draw}, level {level}", image))
+        sigma = float(sigmas[level])
+        off = f((x[image] + sigma * z.double())[None], sigma)[0] - x[image]
+        torch.testing.assert_close(got[draw, image, level], off.square().sum())
+    torch.testing.assert_close(got[:1], denoising_errors(f, x, sigmas, seed=3))
+    alike = denoising_errors(f, x[:1].expand(3, 4), sigmas, num_draws=2, seed=3, common=True)
+    torch.testing.assert_close(alike, got[:, :1].expand(2, 3, 2))
+    added = log_p_from_errors(got, sigmas, 4)
+    torch.testing.assert_close(added[1], log_p_from_errors(got[1], sigmas, 4))
+
+
+def test_a_draw_of_its_own_for_each_level_makes_the_sum_less_noisy():
+    """Of a point the denoiser's errors are σ²‖Sz‖²: independent over levels, or all alike."""
+    f, levels = gaussian_denoiser(torch.zeros(40, dtype=DOUBLE), torch.eye(40, dtype=DOUBLE)), 20
+    sigmas, x = torch.logspace(0.5, -0.5, levels, dtype=DOUBLE), torch.zeros(60, 40, dtype=DOUBLE)
+    own = denoising_errors(f, x, sigmas, seed=1)
+    z = as_rows(sample_normal((60, 40), 1)).double()
+    same = torch.stack([(f(s * z, s) - x).square().sum(1) for s in sigmas.tolist()], 1)
+    deviation = [log_p_from_errors(e, sigmas, 40)[:, -1].std() for e in (own[0], same)]
+    assert 2.5 < float(deviation[1] / deviation[0]) < levels**0.5
+
+
 def test_the_density_of_one_point_costs_nothing_but_its_start():
     sigmas = torch.tensor([10.0, 1.0, 0.1], dtype=DOUBLE)
     got = log_p_from_errors(torch.zeros(1, 3, dtype=DOUBLE), sigmas, 7)
@@ -167,6 +196,13 @@ def test_decibels_and_bits_of_a_dimension():
         (lambda: estimate_log_z(None, torch.zeros(3, 3), -1.0, 0), "sigma must be .*-1"),
         (lambda: log_p_from_errors(torch.zeros(2, 2), torch.tensor([0.1, 1.0]), 3), "that fall"),
         (lambda: log_p_from_errors(torch.zeros(2, 3), torch.tensor([1.0, 0.1]), 3), r"\(B, 2\)"),
+        (lambda: denoising_errors(abs, torch.zeros(2, 3), torch.zeros(1, 2)), r"shape \(K,\), not"),
+        (lambda: denoising_errors(abs, torch.zeros(2, 3), torch.tensor([-0.1])), "sigmas must"),
+        (lambda: denoising_errors(abs, torch.zeros(2, 3).long(), torch.ones(1)), "x must be"),
+        (
+            lambda: denoising_errors(abs, torch.zeros(2, 3), torch.ones(1), num_draws=0),
+            "num_draws must be at least 1, not 0",
+        ),
         (lambda: decibels(torch.zeros(1), 0), "size must be at least 1, not 0"),
         (lambda: bits(torch.zeros(1), 0), "size must be at least 1, not 0"),
         (lambda: RadialEnergy(0), "size must be at least 1, not 0"),

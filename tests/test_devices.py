@@ -45,6 +45,9 @@ MORE = {
     "dual_errors": lambda x: densities.dual_errors(energy_of(x), x, x / 9, 0.3),
     "estimate_log_z": lambda x: densities.estimate_log_z(energy_of(x), x, 2.0, 0),
     "refine_disks": lambda x: denoisers.refine_disks(DISK.to(x), 1.0, 0.9, 8)(DISK.to(x), 1.0),
+    "denoising_errors": lambda x: densities.denoising_errors(
+        shrink, x, torch.tensor([0.3, 0.1], device="cpu"), num_draws=2
+    ),
     "bits": lambda x: densities.bits(x.flatten(), 64),
 }
 

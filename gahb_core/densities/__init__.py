@@ -11,9 +11,9 @@ from gahb_core.densities.energies import (
     energy_denoiser,
     estimate_log_z,
     exact_energy,
-    log_p_from_errors,
     time_score,
 )
+from gahb_core.densities.errors import denoising_errors, log_p_from_errors
 from gahb_core.densities.learned import EnergyNet, RadialEnergy
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "RadialEnergy",
     "bits",
     "decibels",
+    "denoising_errors",
     "dual_errors",
     "energy_denoiser",
     "estimate_log_z",

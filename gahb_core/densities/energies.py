@@ -143,35 +143,6 @@ def estimate_log_z(energy: Energy, x: Tensor, sigma: float, seed: int) -> float:
     return 0.5 * size * math.log(2 * math.pi * math.e * (sigma**2 + v)) - mean
 
 
-def log_p_from_errors(errors: Tensor, sigmas: Tensor, size: int) -> Tensor:
-    """Return the mean over z of log p_σ(x + σz) of each image x, (B, K), from denoising errors.
-
-    E log p_σ(x + σz) = −½ D log(2πeσ²) − ∫_σ^∞ d_eff(x, s) d log s, d_eff(x, s) = E‖f(x + sz) −
-    x‖² / s²: on the way down each factor e in σ costs as many nats as the image has dimensions at
-    that σ. It is exact for the exact denoiser, of each image. Trapezoids in log s; beyond the first
-    σ the errors are taken to be constant (p a point), so that d_eff falls as s⁻².
-
-    Args:
-        errors: ‖f(x + sz) − x‖², summed over pixels, (B, K).
-        sigmas: (K,), falling, the first large beside the spread of the images.
-        size: D.
-
-    Raises:
-        ValueError: where `sigmas` do not fall, or the shapes do not fit.
-
-    Source: Guo, Shamai & Verdú 2005; for diffusion models Kong, Brekelmans & Ver Steeg 2023.
-    """
-    s = check_floating(sigmas, "sigmas")
-    if s.ndim != 1 or len(s) < 2 or not bool((s > 0).all()) or not bool((s.diff() < 0).all()):
-        raise ValueError("sigmas must be at least two positive numbers that fall")
-    if check_floating(errors, "errors").ndim != 2 or errors.shape[1] != len(s):
-        raise ValueError(f"errors must be of shape (B, {len(s)}), not {tuple(errors.shape)}")
-    dimension = errors / s**2
-    steps = torch.cumulative_trapezoid(dimension, s.log().expand_as(dimension), dim=1)
-    lost = 0.5 * dimension[:, :1] - torch.nn.functional.pad(steps, (1, 0))
-    return -0.5 * check_count(size, "size") * torch.log(2 * math.pi * math.e * s**2) - lost
-
-
 def decibels(log_p: Tensor, size: int) -> Tensor:
     """Return a log density (nats) of `size` pixels in decibels a dimension: 10 log_p/(D ln 10)."""
     return log_p * (10 / (check_count(size, "size") * math.log(10)))
