@@ -1,36 +1,42 @@
-"""Local theories beside the networks: patch sizes, samples, Jacobians, perplexity.
+"""Local theories beside the networks: patch sizes, samples, perplexity, size of the dictionary.
 
     python tests/benchmarks/local_theories.py [--sets fashion_16 faces …] [--seeds 100]
 
-For each set of images and its network: the patch size k(σ) whose equivariant machine has the
-score most like the network's along the network's own way down; samples of network and theories
-from the same noise (`--seeds` of them); spectra and eigenvectors of their Jacobians at the same
-noisy images; how many patches share an answer. Beside the UNet of garments stands a transformer.
+For each set of images and its network: the patch size k(σ) whose equivariant posterior has the
+score most like the network's along the network's own trajectory; samples of networks and theories
+from the same noise (`--seeds` of them), beside them those of a Gaussian with the mean and the
+covariance of the training images, the mean image alone, and the network's own from other noise;
+how many patches share an answer; with `--dictionaries`, samples and errors of posteriors that read
+more or fewer training images. Beside the UNet of garments stand a transformer and the second
+trainings of both, where they are here.
 What is in the file is not measured again, and it is written after every part, so that it can be
 stopped at any time; more seeds are added to those there. `--again` measures the sets named anew.
-Chapter 12 shows it. One thread; minutes of a core for sets of 16×16 pixels, half an hour for 32×32;
-`--seeds 0` leaves the samples away; `--alone` draws those of networks and memorizer only.
+Chapter 12 shows it; Jacobians are in `local_bases.py`. One thread; minutes of a core for sets of
+16×16 pixels, half an hour for 32×32; `--seeds 0` leaves the samples away; `--alone` draws those
+that read no patches only.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import product
 from typing import NamedTuple
 
 import torch
 from measured import FOLDER, read, write
 from torch import Tensor
 
-from gahb_core import bases, denoisers, jacobian, metrics, noise, sampling
+from gahb_core import denoisers, metrics, noise, sampling
 from gahb_core.checkpoints import find_status, load_denoiser
 from gahb_core.images import MissingData, load_images
+from gahb_core.recipes import TWICE
 
 OUT = FOLDER / "local_theories.json"
 STEPS, SIGMA_END = 20, 0.01
 SIZES = (3, 5, 7, 9, 11, 13, 15, 17)
 BATCH = 10
-ATOMS, BASIS_SIGMAS, BASIS_IMAGES = 12, (0.1, 0.2, 0.4), 4
+PATCHED = ("els", "ls")
+DICTIONARIES = ("els/60", "els/250", "els/1000", "ls/250", "ls/1000", "ls/4000")
+LEVELS, NUM_DENOISED = (0.1, 0.2, 0.4), 20
 
 
 class Set(NamedTuple):
@@ -75,17 +81,32 @@ SETS = {
 }
 
 
+def named(of: Set) -> dict[str, str]:
+    """Return the networks of a set by kind: the second trainings, too, where they are here."""
+    first = {"network": of.network, "other_network": of.other, "transformer": of.transformer}
+    again = {f"second_{n}": f"seed=1/{v}" for n, v in first.items() if v in TWICE}
+    again = {n: v for n, v in again.items() if find_status(v) == "trained"}
+    return {n: v for n, v in first.items() if v} | again
+
+
+def fit_gaussian(train: Tensor) -> denoisers.Gaussian:
+    """Return the exact denoiser of a Gaussian with the mean and covariance of the images."""
+    flat = train.double().flatten(1)
+    covariance = torch.cov(flat.T)
+    return denoisers.gaussian_denoiser(train.double().mean(0), (covariance + covariance.T) / 2)
+
+
 class Machines:
     """The machines of one set, made when first asked for."""
 
     def __init__(self, of: Set) -> None:
         self.of = of
         self.train = load_images(of.dataset, "A", of.num, of.size)
-        self.test = load_images(of.dataset, "test", BASIS_IMAGES, of.size)
-        self.network = load_denoiser(of.network)
-        names = {"other_network": of.other, "transformer": of.transformer}
-        self.beside = {kind: load_denoiser(name) for kind, name in names.items() if name}
+        self.test = load_images(of.dataset, "test", NUM_DENOISED, of.size)
+        self.beside = {kind: load_denoiser(name) for kind, name in named(of).items()}
+        self.network = self.beside.pop("network")
         self.ideal = denoisers.memory_denoiser(self.train)
+        self.linear = fit_gaussian(self.train)
         self.els = cache(lambda k: denoisers.equivariant_denoiser(self.train[: of.num_pool], k))
         self.ls = cache(lambda k: denoisers.local_denoiser(self.train[: of.num_local], k))
         self.batch = BATCH if of.size < 32 else BATCH // 2
@@ -144,102 +165,44 @@ def pick(sizes: list[int], rows: list[list[float]]) -> list[int]:
     return [sizes[max(range(len(row)), key=row.__getitem__)] for row in rows]
 
 
-def compare(machines: Machines, patch: dict | None, start: int) -> tuple[dict, dict]:
-    """Return the correlations of a batch of samples of theory and network, and the samples of five.
-
-    Those with the sample of a transformer are named "transformer/els" and so on.
-    """
-    rules = {
+def list_rules(machines: Machines, patch: dict | None) -> dict[str, Callable]:
+    """Return everything that draws beside the network, by name."""
+    rules = {"ideal": machines.ideal, "gaussian": machines.linear, **machines.beside}
+    patched = {
         kind: machines.by_level(kind, patch["sigmas"], patch["best"])
-        for kind in (("els", "ls") if patch else ())
+        for kind in (PATCHED if patch else ())
     }
-    rules |= {"network": machines.network, "ideal": machines.ideal, **machines.beside}
+    return patched | rules
+
+
+def compare(machines: Machines, rules: dict, start: int) -> tuple[dict, dict]:
+    """Return the correlations of a batch of samples with the network's, and five of the samples.
+
+    The mean training image and the network's sample from other noise are among them. Those with
+    the sample of a transformer are named "transformer/els" and so on.
+    """
+    rules = {"network": machines.network} | rules
+    if "transformer" in machines.beside:
+        rules |= {"transformer": machines.beside["transformer"]}
     found = {
-        name: sampling.drain(draw(machines, f, machines.batch, start)).x
+        name: sampling.drain(draw(machines, f, machines.batch, start)).x.float()
         for name, f in rules.items()
     }
-    network = found["network"]
-    r = {n: metrics.correlation(x, network).tolist() for n, x in found.items() if n != "network"}
-    if "transformer" in found:
-        own = found["transformer"]
+    r = {}
+    for prefix, name in (("", "network"), ("transformer/", "transformer")):
+        if (own := found.get(name)) is None:
+            continue
+        others = found | {
+            "mean": machines.train.mean(0).expand_as(own),
+            "other_noise": own.roll(1, 0),
+        }
         r |= {
-            f"transformer/{n}": metrics.correlation(x, own).tolist()
-            for n, x in found.items()
-            if n not in ("network", "transformer")
+            f"{prefix}{n}": [round(v, 4) for v in metrics.correlation(x, own).tolist()]
+            for n, x in others.items()
+            if n not in ("network", name)
         }
     shown = {n: (255 * x[:5, 0].clamp(0, 1)).round().int().tolist() for n, x in found.items()}
     return r, shown
-
-
-def differentiate(machines: Machines, sigma: float, image: int, k: int) -> dict[str, Tensor]:
-    """Return the Jacobians (D, D) of network and theories at one noisy image."""
-    y = noise.add_noise(machines.test[image : image + 1], sigma, 0, image)
-    found = {"network": jacobian.dense(machines.network, y)}
-    found |= {n: jacobian.dense(f, y) for n, f in machines.beside.items()}
-    found["els"] = machines.els(k).rows(y, sigma)[0]
-    found["ls"] = machines.ls(k).rows(y, sigma)[0]
-    ideal = jacobian.dense(machines.ideal, y, sigma)
-    decided = float(ideal.norm()) < 1e-3  # on one training image: J is zero and has no basis
-    return found if decided else found | {"ideal": ideal}
-
-
-def roughness(atoms: Tensor) -> list[float]:
-    """Return ‖∇e‖² of each unit atom (K, 1, H, W): 0 if flat, 8 for a chequerboard."""
-    steps = (atoms.diff(dim=-1), atoms.diff(dim=-2))
-    return sum(s.square().sum((1, 2, 3)) for s in steps).tolist()
-
-
-def seams(atoms: Tensor, patch: int = 4) -> float:
-    """Return the share of all steps (squared) between neighbours that lie between two patches."""
-    total = between = 0.0
-    for dim in (-1, -2):
-        steps = atoms.diff(dim=dim).square().movedim(dim, -1)
-        total, between = total + steps.sum(), between + steps[..., patch - 1 :: patch].sum()
-    return float(between / total)
-
-
-def waves(atoms: Tensor) -> list[float]:
-    """Return how many cosines of the image's size make each atom: 1 / Σ p², p the energies."""
-    energy = bases.make_dct(atoms.shape[-1]).analyze(atoms.double()).square()
-    return (1 / energy.square().sum(1)).tolist()
-
-
-def describe(machines: Machines, sigma: float, image: int, k: int) -> dict:
-    """Return spectra, roughness, asymmetry, and overlaps of the first ATOMS with the network's.
-
-    Where there is a transformer, with that one's, too.
-    """
-    matrices = differentiate(machines, sigma, image, k)
-    shape = machines.test.shape[1:]
-    spectra = {n: jacobian.decompose(J, shape) for n, J in matrices.items()}
-    top = spectra["network"].atoms[:ATOMS]
-    random = torch.linalg.qr(torch.randn(top[0].numel(), ATOMS, generator=noise.make_generator(0)))[
-        0
-    ]
-    found = {
-        n: {
-            "lam": [round(float(v), 5) for v in s.lam[:128]],
-            "trace": float(matrices[n].trace()),
-            "sum_sq": float(matrices[n].square().sum()),
-            "asymmetry": jacobian.asymmetry(matrices[n]),
-            "roughness": roughness(s.atoms[:ATOMS]),
-            "seams": seams(s.atoms[:ATOMS]),
-            "waves": waves(s.atoms[:ATOMS]),
-            "overlap": jacobian.overlap(s.atoms[:ATOMS], top),
-        }
-        for n, s in spectra.items()
-    }
-    if "transformer" in spectra:
-        own = spectra["transformer"].atoms[:ATOMS]
-        for n, s in spectra.items():
-            found[n]["overlap_transformer"] = jacobian.overlap(s.atoms[:ATOMS], own)
-    found["random"] = {"overlap": jacobian.overlap(random.T.reshape(ATOMS, *shape), top)}
-    elsewhere = (image + 1) % BASIS_IMAGES
-    y = noise.add_noise(machines.test[elsewhere : elsewhere + 1], sigma, 0, elsewhere)
-    apart = jacobian.decompose(jacobian.dense(machines.network, y), shape).atoms[:ATOMS]
-    found["other_image"] = {"overlap": jacobian.overlap(apart, top)}
-    keep = {n: s.atoms[:ATOMS, 0].mul(1000).round().int().tolist() for n, s in spectra.items()}
-    return {"k": k, "of": found} | ({"atoms": keep} if image == 0 else {})
 
 
 def share(machines: Machines) -> dict:
@@ -265,40 +228,77 @@ def nearest_size(patch: dict, sigma: float) -> int:
 
 
 def sample_more(machines: Machines, found: dict, seeds: int) -> Iterator[None]:
-    """Add correlations of samples until there are `seeds`, and yield after every batch."""
-    r = found.setdefault("r", {})
-    while (start := len(r.get("ideal", []))) < seeds:
-        new, shown = compare(machines, found.get("patch"), start)
+    """Add correlations of samples until there are `seeds` of each, and yield after every batch."""
+    r, rules = found.setdefault("r", {}), list_rules(machines, found.get("patch"))
+    for start in range(0, seeds, machines.batch):
+        lacking = {n: f for n, f in rules.items() if len(r.get(n, [])) <= start}
+        if not lacking and len(r.get("other_noise", [])) > start:
+            continue
+        new, shown = compare(machines, lacking, start)
         for kind, values in new.items():
-            r[kind] = r.get(kind, []) + [round(v, 4) for v in values]
-        found.setdefault("samples", shown)
+            if len(r.get(kind, [])) == start:
+                r[kind] = r.get(kind, []) + values
+        if start == 0:
+            found["samples"] = found.get("samples", {}) | shown
         medians = {n: round(float(torch.tensor(v).median()), 3) for n, v in r.items()}
         print(start, medians, flush=True)
         yield
 
 
-def measure(name: str, found: dict, seeds: int, alone: bool) -> Iterator[None]:
+def vary(machines: Machines, found: dict, seeds: int) -> Iterator[None]:
+    """Measure r and the error of posteriors of dictionaries of several sizes, one at a time.
+
+    The error is beside that of the network and of the Gaussian, on the same images and noise.
+    """
+    patch, made = found["patch"], found.setdefault("dictionary", {})
+    for key in (n for n in DICTIONARIES if n not in made):
+        kind, _, num = key.partition("/")
+        reader = Reader(machines, int(num))
+        rule = {kind: reader.by_level(kind, patch["sigmas"], patch["best"])}
+        r = []
+        for start in range(0, seeds, machines.batch):
+            r += compare(machines, rule, start)[0][kind]
+        psnr = denoise(machines, rule[kind])
+        made[key] = {"r": r, "psnr": psnr}
+        print(key, float(torch.tensor(r).median()), psnr, flush=True)
+        yield
+    if "network" not in made:
+        for name, f in (("network", machines.network), ("gaussian", machines.linear)):
+            made[name] = {"psnr": denoise(machines, f)}
+        yield
+
+
+class Reader(Machines):
+    """Posteriors of another number of training images; the networks are those of the set."""
+
+    def __init__(self, machines: Machines, num: int) -> None:
+        train = machines.train[:num]
+        self.els = cache(lambda k: denoisers.equivariant_denoiser(train, k))
+        self.ls = cache(lambda k: denoisers.local_denoiser(train, k))
+
+
+def denoise(machines: Machines, f: Callable) -> list[list[float]]:
+    """Return the PSNR-out (dB) of each test image at each of LEVELS."""
+    rows = metrics.psnr_curve(f, machines.test, LEVELS, batch=machines.batch)
+    return [[round(v, 3) for v in row] for row in rows.tolist()]
+
+
+def measure(name: str, found: dict, options: argparse.Namespace) -> Iterator[None]:
     """Fill `found` with what is missing of a set, and yield after every part."""
     machines = Machines(SETS[name])
-    if alone:
-        yield from sample_more(machines, found, seeds)
+    if options.alone:
+        yield from sample_more(machines, found, options.seeds)
         return
     if "patch" not in found:
         found["patch"] = calibrate(machines)
         yield
-    basis = found.setdefault("basis", {})
-    for image, sigma in product(range(BASIS_IMAGES), BASIS_SIGMAS):
-        if f"{sigma}/{image}" not in basis:
-            k = nearest_size(found["patch"], sigma)
-            basis[f"{sigma}/{image}"] = describe(machines, sigma, image, k)
-            of = basis[f"{sigma}/{image}"]["of"]
-            print(sigma, image, {n: round(v["overlap"], 3) for n, v in of.items()}, flush=True)
-            yield
-    yield from sample_more(machines, found, min(seeds, BATCH))
+    if options.dictionaries:
+        yield from vary(machines, found, options.seeds)
+        return
     if "perplexity" not in found:
         found["perplexity"] = share(machines)
         yield
-    yield from sample_more(machines, found, seeds)
+    yield from sample_more(machines, found, options.seeds)
 
 
 def main() -> None:
@@ -308,6 +308,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--dictionaries", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = read(OUT)
@@ -318,7 +319,7 @@ def main() -> None:
         key = f"{name}_networks" if options.alone else name
         found[key] = {} if options.again else found.get(key, {})
         try:
-            for _ in measure(name, found[key], options.seeds, options.alone):
+            for _ in measure(name, found[key], options):
                 write(OUT, read(OUT) | {key: found[key]}, indent=None)
         except MissingData as missing:
             print(f"{name}: {missing}")
