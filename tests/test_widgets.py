@@ -65,6 +65,32 @@ def test_png_keeps_greys_to_half_a_level():
         assert abs(read - GREY).max() <= 255 / (levels - 1) / 2 + 0.5
 
 
+def read_rgb(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def test_a_small_coloured_mark_stays_coloured_on_a_noisy_picture():
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96), dtype=np.uint8)
+    picture = np.repeat(noise[..., None], 3, axis=2)
+    picture[40:43, 40:43] = mark = (230, 120, 20)
+    for levels in (16, 64, 256):
+        read = read_rgb(png_bytes(picture, levels)[0])
+        assert abs(read[40:43, 40:43] - mark).max() <= 16, levels
+        greys = read[:30]  # and what is grey stays grey, to the nearest level
+        assert np.ptp(greys, axis=2).max() == 0
+        assert abs(greys - picture[:30]).max() <= 255 / (min(levels, 128) - 1) / 2 + 0.5
+
+
+def test_both_signs_of_a_faint_overlay_keep_their_colours():
+    grey = np.tile(np.arange(64, 192, dtype=np.uint8), (64, 1))[..., None].repeat(3, axis=2)
+    grey[:8, :, 0] += 60  # reddish
+    grey[8:16, :, 2] += 60  # bluish
+    read = read_rgb(png_bytes(grey, 24)[0])
+    assert (read[:8, :, 0] - read[:8, :, 1]).min() > 25
+    assert (read[8:16, :, 2] - read[8:16, :, 1]).min() > 25
+    assert np.ptp(read[16:], axis=2).max() == 0
+
+
 def test_fewer_levels_make_a_smaller_picture():
     noise = np.random.default_rng(1).integers(0, 256, (64, 64), dtype=np.uint8)
     sizes = [len(png_bytes(noise, levels)[0]) for levels in (16, 64, 256)]

@@ -18,7 +18,11 @@ from gahb_core.widgets.page import figure_html
 MAX_HEIGHT = 480  # CSS pixels of an enlarged image that is as wide as the text
 SMALLEST_LABEL = 9  # CSS pixels: a figure on a narrow screen scrolls rather than shrink below it
 PADDING = 8  # of the white card around a picture
+<<<<<<< HEAD
 BAND = 4  # pixels of white that a cropped figure keeps above and below
+=======
+COLOURED = 16  # of 255: apart by more than this, a pixel's red, green and blue are a colour
+>>>>>>> basis
 
 
 def _without_bands(picture: Image.Image, margin: int) -> Image.Image:
@@ -48,7 +52,8 @@ def png_bytes(
 
     Args:
         image: uint8 array (H, W) or (H, W, 3), a matplotlib Figure, or the bytes of a PNG (kept).
-        levels: greys of a grey image, evenly spaced (2–256); colours of any other (at most these).
+        levels: greys, evenly spaced (2–256). A picture with colours has as many of these beside
+            them, and at least 32.
         scale: pixels of a Figure for each pixel at its own resolution; 2 for crisp print.
         cropped: whether a Figure loses the white bands above and below what is drawn.
 
@@ -62,9 +67,13 @@ def png_bytes(
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 2:
         picture = _grey_palette(image, levels)
     elif isinstance(image, Figure):
+<<<<<<< HEAD
         picture = _rgb_of_figure(image, scale, cropped).quantize(levels)
+=======
+        picture = _reduce(_rgb_of_figure(image, scale), levels)
+>>>>>>> basis
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
-        picture = Image.fromarray(image).quantize(levels)
+        picture = _reduce(Image.fromarray(image), levels)
     else:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
         raise ValueError(
@@ -82,6 +91,44 @@ def _grey_palette(image: np.ndarray, levels: int) -> Image.Image:
     greys = np.rint(np.linspace(0, 255, levels)).astype(int)
     picture.putpalette([int(grey) for grey in greys for _ in range(3)])
     return picture
+
+
+def _colours_of(pixels: np.ndarray, num: int) -> np.ndarray:
+    """Return at most `num` colours (M, 3) for coloured `pixels` (N, 3): all, where they are few.
+
+    Each colour counts by the square root of its pixels, so that a small mark keeps its own.
+    """
+    codes = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    found, counts = np.unique(codes, return_counts=True)
+    colours = (found[:, None] >> np.array([16, 8, 0]) & 255).astype(np.uint8)
+    if len(colours) <= num:
+        return colours
+    weighed = np.repeat(colours, np.ceil(counts**0.5).astype(int), axis=0)
+    cut = Image.fromarray(weighed[None]).quantize(num)
+    return np.array(cut.getpalette(), np.uint8).reshape(-1, 3)
+
+
+def _reduce(picture: Image.Image, levels: int) -> Image.Image:
+    """Return an RGB picture with some palette entries for its greys and others for its colours.
+
+    One median cut over all pixels spends a small palette on the greys, which are many, and leaves
+    a coloured curve or mark grey.
+    """
+    rgb = np.asarray(picture)
+    coloured = np.ptp(rgb, 2) > COLOURED
+    if not coloured.any():
+        return picture.quantize(levels)
+    colours = _colours_of(rgb[coloured], min(max(levels, 32), 128))
+    num = min(levels, 128)
+    chosen = Image.new("P", (1, 1))
+    chosen.putpalette(colours.ravel().tolist())
+    indices = np.array(picture.quantize(palette=chosen, dither=Image.Dither.NONE))
+    greys = np.rint(rgb.mean(2) * ((num - 1) / 255)).astype(np.uint8) + len(colours)
+    reduced = Image.fromarray(np.where(coloured, indices, greys).astype(np.uint8)).convert("L")
+    reduced = Image.frombytes("P", reduced.size, reduced.tobytes())
+    steps = np.rint(np.linspace(0, 255, num)).astype(np.uint8)
+    reduced.putpalette([*colours.ravel().tolist(), *steps.repeat(3).tolist()])
+    return reduced
 
 
 def check_alt(alt: str) -> None:

@@ -43,10 +43,12 @@ def describe(J: Tensor, spectrum: jacobian.Spectrum) -> dict:
     s = torch.linalg.svdvals(J)
     return {
         "lam": [round(float(v), 4) for v in lam[:NUM_TOLD]],
+        "singular": [round(float(v), 4) for v in s[:NUM_TOLD]],
         "least": float(lam[-1]),
         "num_negative": int((lam < 0).sum()),
         "sum_negative": float(lam[lam < 0].sum()),
         "trace": float(lam.sum()),
+        "num_above_half": int((lam > 0.5).sum()),
         "num_singular_above_half": int((s > 0.5).sum()),
         "mean_uv": jacobian.mean_uv(J),
         "asymmetry": jacobian.asymmetry(J),
@@ -79,7 +81,7 @@ def main() -> None:
         J = form(name)
         spectrum = jacobian.decompose(J, (1, SIZE, SIZE))
         table[name], found[name] = describe(J, spectrum), spectrum.atoms[: max(KS)]
-        print(name, {k: v for k, v in table[name].items() if k != "lam"}, flush=True)
+        print(name, {k: v for k, v in table[name].items() if k not in ("lam", "singular")})
     drawn = found["0"][[k - 1 for k in SHOWN], 0]
     grey = (drawn / drawn.abs().amax((1, 2), keepdim=True) * 127).round().int()
     content = {
