@@ -18,11 +18,8 @@ from gahb_core.widgets.page import figure_html
 MAX_HEIGHT = 480  # CSS pixels of an enlarged image that is as wide as the text
 SMALLEST_LABEL = 9  # CSS pixels: a figure on a narrow screen scrolls rather than shrink below it
 PADDING = 8  # of the white card around a picture
-<<<<<<< HEAD
 BAND = 4  # pixels of white that a cropped figure keeps above and below
-=======
 COLOURED = 16  # of 255: apart by more than this, a pixel's red, green and blue are a colour
->>>>>>> basis
 
 
 def _without_bands(picture: Image.Image, margin: int) -> Image.Image:
@@ -67,11 +64,7 @@ def png_bytes(
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 2:
         picture = _grey_palette(image, levels)
     elif isinstance(image, Figure):
-<<<<<<< HEAD
-        picture = _rgb_of_figure(image, scale, cropped).quantize(levels)
-=======
-        picture = _reduce(_rgb_of_figure(image, scale), levels)
->>>>>>> basis
+        picture = _reduce(_rgb_of_figure(image, scale, cropped), levels)
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
         picture = _reduce(Image.fromarray(image), levels)
     else:
