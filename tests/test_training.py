@@ -92,7 +92,7 @@ def test_killed_at_random_moments_it_ends_bit_identical(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "optimizer"), [(SMALL, "muon"), (SMALL, "adam"), (DETAILS, "muon")]
+    ("recipe", "optimizer"), [(SMALL, "muon"), (SMALL, "adam"), (SMALL, "sgd"), (DETAILS, "muon")]
 )
 def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, recipe, optimizer):
     recipe = replace(recipe, num_steps=230, optimizer=optimizer)
@@ -309,6 +309,21 @@ def test_muon_moves_a_convolution_along_an_orthogonal_matrix(layout):
     assert torch.equal(net.mid_block[1].gammas, gammas)  # had no gradient
 
 
+def test_sgd_moves_every_parameter_by_the_rate_times_a_sum_of_gradients():
+    """In a direction of gradient g the step is lr·g, then lr·(.9g + g): nothing is divided out."""
+    net = make_network(SMALL)
+    optimizer = make_optimizer(replace(SMALL, optimizer="sgd", learning_rate=0.5), net)
+    before = [p.detach().clone() for p in net.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(p.shape, generator=generator) * 1e-3 for p in before]
+    for _ in range(2):
+        for p, grad in zip(net.parameters(), grads, strict=True):
+            p.grad = grad.clone()
+        optimizer.step()
+    for p, old, grad in zip(net.parameters(), before, grads, strict=True):
+        torch.testing.assert_close(old - p.detach(), 0.5 * (1 + 1.9) * grad, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("shape", "decades", "bound"),
     [((16, 144), 2, 2e-4), ((144, 32), 2, 2e-4), ((64, 576), 4, 2e-3), ((128, 576), 4, 0.08)],
@@ -365,7 +380,7 @@ def test_a_diverging_loss_is_reported():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimizer": "sgd"}, "optimizer must be 'muon' or 'adam'"),
+        ({"optimizer": "lion"}, "optimizer must be 'muon', 'adam' or 'sgd', not 'lion'"),
         ({"schedule": "linear"}, "schedule must be"),
         ({"architecture": "vit"}, "architecture must be one of .*'transformer'.*, not 'vit'"),
         ({"bands": "high"}, "bands must be 'low', or 'details' of a level from 1, not 'high'"),

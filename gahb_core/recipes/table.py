@@ -42,7 +42,7 @@ class Recipe:
             of no effect on an energy, whose two errors have their own.
         batch_size, num_steps: images a step, and steps.
         learning_rate: at its highest.
-        optimizer: "muon" (with Adam for what is no matrix) or "adam".
+        optimizer: "muon" (with Adam for what is no matrix), "adam", or "sgd" (with momentum).
         schedule: "cosine" (after a warm-up of 2%) or "halving" (every tenth of the steps).
         ema: decay of the running mean of the weights a step; 0: none.
         freeze_norm: part of the steps after which the norms use their running deviation.

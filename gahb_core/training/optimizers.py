@@ -1,4 +1,4 @@
-"""Optimizers: Adam, and Muon with Adam for what is no matrix."""
+"""Optimizers: Muon with Adam for what is no matrix, Adam, and gradient descent with momentum."""
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from gahb_core.recipes import Recipe
 # p(X) = aX + b(XXᵀ)X + c(XXᵀ)²X, five times: singular values in (.01, 1] go to 1 ± .3 (Jordan et
 # al. 2024, and torch's)
 _A, _B, _C = 3.4445, -4.7750, 2.0315
+MOMENTUM = 0.9  # of "sgd"
 
 
 def _odd_factor(gram: Tensor) -> Tensor:
@@ -137,4 +138,6 @@ def make_optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer | Mu
         return MuonAdam(net, recipe.learning_rate)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, fused=True)
-    raise ValueError(f"optimizer must be 'muon' or 'adam', not {recipe.optimizer!r}")
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(net.parameters(), lr=recipe.learning_rate, momentum=MOMENTUM)
+    raise ValueError(f"optimizer must be 'muon', 'adam' or 'sgd', not {recipe.optimizer!r}")
