@@ -104,7 +104,7 @@ def test_the_change_lies_between_100_and_1000_images(results, page):
 @pytest.mark.parametrize(
     ("page", "dataset"), [("11_inverse", "fashion"), ("11_inverse_faces", "faces")]
 )
-def test_the_mean_of_ten_solutions_beats_one_and_total_variation(results, page, dataset):
+def test_the_mean_of_solutions_beats_one_and_total_variation(results, page, dataset):
     found = results(page)
     for task in ("inpainting", "x4"):
         tv, one, mean = (
@@ -112,6 +112,27 @@ def test_the_mean_of_ten_solutions_beats_one_and_total_variation(results, page, 
         )
         assert mean > one + 0.8
         assert mean > tv + 0.5
+
+
+@run
+@pytest.mark.parametrize("prior", ["gaussian", "mixture"])
+def test_the_ramp_makes_samples_surer_of_the_right_mean(results, prior):
+    found = results("11_inverse")
+
+    def row(figure, step):
+        names = [
+            f"inverse.exact.{figure}.{step}.{prior}.{beta}" for beta in ("0.1", "0.03", "0.01")
+        ]
+        return [found[name].value for name in names]
+
+    for step in ("fixed", "ramp"):  # the mean is as good with both
+        assert row("gap_db", step)[0] > 0.25
+        assert row("gap_db", step)[2] < 0.1
+    assert row("variance", "ramp")[2] < 0.65 < 0.9 < row("variance", "fixed")[2]
+    covered = row("coverage", "ramp")
+    assert covered[0] > covered[1] + 0.15
+    assert covered[1] > covered[2]
+    assert min(row("coverage", "fixed")) > 0.75
 
 
 @run

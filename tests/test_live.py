@@ -280,6 +280,12 @@ def test_the_front_page_weighs_little_before_it_is_used():
     assert sum(path.startswith("networks/") for path in assets) == 4
 
 
+@pytest.mark.parametrize("path", sorted(STATIC.glob("*.js")), ids=lambda path: path.stem)
+def test_no_two_controls_of_a_figure_share_a_name(path):
+    named = re.findall(r'(?:group\(|label: )"([^"]*)"', path.read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(set(named))
+
+
 def test_an_unknown_fragment_is_refused():
     with pytest.raises(ValueError, match="includes _static/live/back.html"):
         list(live.page_assets(["_static/live/back.html"]))

@@ -217,9 +217,9 @@ def explore_inpaint(
     caption = (
         "Paint over a part of the picture and let the network complete it: four ascents from four "
         "noises, in which the pixels that are known stay as they are. Their mean is blurred where "
-        "they differ; spread and error (dark is large, on one scale) lie in the same places."
+        "they differ; spread and error (bright is large, on one scale) lie in the same places."
     )
-    panels = [hidden, *found, mean, 1 - spread / most, 1 - error / most]
+    panels = [hidden, *found, mean, spread / most, error / most]
     data = encode_pictures(x, [*items.values()]) | {"brush": 3}
     picture = picture_of_tiles(panels)
     return explore_network(

@@ -1,31 +1,41 @@
-"""The constrained sampler against exact posteriors: the table of chapter 11.
+"""The constrained sampler against exact posteriors: the tables of chapter 11.
 
     nice python tests/benchmarks/inverse_exact.py [prior ...]
 
-Four priors whose posterior given the measurements is known, each with its exact denoiser and with
+Three priors whose posterior given the measurements is known, each with its exact denoiser and with
 a network trained on the same images:
 
     gaussian   mean and covariance of garments at 8×8, 16 pixels kept, no noise
     mixture    four Gaussians fitted to the same garments, 10 pixels kept, no noise
     finite     the 100 garments of split A, 16 of 1024 pixels kept, σ_m = 0.5
-    disks      disks of 32×32, a tenth of the pixels kept, σ_m = 0.05; exact by quadrature
 
-The exact denoiser is told σ and follows its law. So are the networks of `gaussian` and `mixture`,
-three dense layers of 512, trained here for three minutes each and kept in _build. (On 64 pixels a
-blind network reads σ badly, and small bias-free UNets learned these images hardly or not at all.)
-Those of `finite` and `disks` are shipped, and blind. `denoising_excess` is the share by which the
-squared error of a network that is told σ exceeds the exact denoiser's.
+Two samplers: `ramp`, which the pages use (the step grows from 0.01, σ ends at 0.01), and `fixed`
+(h = 0.05 throughout, σ ends at 0.004). The finite set has the ramp alone, the networks of the
+other two the fixed step alone. σ follows its schedule in all of them. The networks of `gaussian`
+and `mixture` are conditioned on it: three dense layers of 512, trained here for three minutes each
+and kept in _build. (On 64 pixels a blind network reads σ badly, and small bias-free UNets learned
+these images hardly or not at all.) That of `finite` is shipped, and blind. `denoising_excess` is
+the share by which the squared error of a network that is conditioned on σ exceeds the exact
+denoiser's.
 
-gap_db = 10 log10(1 + Σ‖x̄ − E[x|m]‖² / Σ tr Cov[x|m]) over the problems: the MMSE gap
-10 log10(E‖x̄ − x‖²/E‖E[x|m] − x‖²) with the mean over x | m taken exactly. ‖x̄ − E[x|m]‖² is that
-of endlessly many samples: what S of them add by chance, tr Cov/S, is subtracted.
+For `finite` there is a third denoiser, `conditional`: E[x | y, m], which knows the measurements m
+with their noise at every level. Nothing is imposed then, and what imposing costs is the difference.
+
+Sums are over the problems, S samples of each, x̄ their mean:
+
+gap_db = 10 log10(1 + Σ (‖x̄ − E[x|m]‖² − s²/S) / Σ tr Cov[x|m]), s² the sum of the samples'
+variances over the pixels: s²/S is what S samples add by chance. It is the MMSE gap
+10 log10(E‖x̄ − x‖²/E‖E[x|m] − x‖²) of endlessly many samples, with the mean over x | m taken
+exactly. variance_share = Σ s² / Σ tr Cov[x|m].
 
 coverage = the share of true images that lie in the 90% highest-density set of the samples (for
-finite and disks, whose posteriors have no density: the ball about E[x|m]): with S = 19, at least 2
+finite, whose posterior has no density: the ball about E[x|m]): with S = 19, at least 2
 samples are less probable than the true image, with S = 9 at least 1: 0.9 for a perfect sampler,
-exactly. `coverage_error` is its binomial standard error.
+exactly. Errors are standard errors, from 1,000 bootstraps over the problems. Rows without them (of
+networks, and the slowest of exact denoisers) are of the same samples, from before errors were kept;
+their coverage_error is binomial.
 
-What is in book/measured/inverse_exact.json is not measured again.
+What is in book/measured/inverse_exact.json is not measured again. Twenty minutes of one core.
 """
 
 import sys
@@ -42,32 +52,36 @@ from torch import Tensor, nn
 from gahb_core.checkpoints import load_denoiser
 from gahb_core.denoisers import (
     Denoiser,
-    Disks,
     gaussian_denoiser,
     memory_denoiser,
     mixture_denoiser,
 )
-from gahb_core.images import load_images, make_disks
+from gahb_core.images import load_images
 from gahb_core.noise import make_generator, sample_normal
-from gahb_core.sampling import Measurement, measure_pixels, sample_constrained
+from gahb_core.sampling import Measurement, measure_pixels, sample, sample_constrained
 
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "inverse_exact.json", ROOT / "_build" / "inverse_exact"
-BETAS = dict.fromkeys(("exact", "network"), (1.0, 0.3, 0.1, 0.03, 0.01))
-BLIND = ("finite", "disks")  # priors whose network is not told σ
+BETAS = (1.0, 0.3, 0.1, 0.03, 0.01)
+SAMPLERS = {  # of garments at 8×8
+    "ramp": {},
+    "fixed": {"h": 0.05, "ramp": False, "sigma_end": 0.004},
+}
+FEW = {("finite", "network", "ramp"): 20}  # problems of what costs most; the others have all
+FIGURES = ("gap_db", "variance_share", "coverage")
 FLOOR = 0.03  # least deviation of the Gaussians: a mode below σ_end would end without variance
 
 
 class Problems(NamedTuple):
     """Measured images of one prior, and what is known of x given the measurements.
 
-    `network` loads or trains its network. `x` (P, C, H, W), `mean` of the same shape, `trace` (P,)
-    of the covariance, `log_density` of images (B, …) given their measurements but for a constant,
-    or None.
+    `denoisers` load or train them, by kind; the conditional one is f(y, σ, measurements). `x`
+    (P, C, H, W), `mean` of the same shape, `trace` (P,) of the covariance, `log_density` of images
+    (B, …) given their measurements but for a constant, or None. `samplers` are options of
+    `sample_constrained`, by name.
     """
 
-    exact: Denoiser
-    network: Callable[[], Denoiser]
+    denoisers: dict[str, Callable[[], Denoiser]]
     x: Tensor
     measured: Tensor
     measurement: Measurement
@@ -76,8 +90,12 @@ class Problems(NamedTuple):
     trace: Tensor
     log_density: Callable[[Tensor], Tensor] | None
     num_samples: int
-    options: dict
-    betas: dict[str, tuple[float, ...]]
+    samplers: dict[str, dict]
+
+    def first(self, num: int) -> "Problems":
+        """Return the first `num` problems."""
+        cut = {k: getattr(self, k)[:num] for k in ("x", "measured", "mean", "trace")}
+        return self._replace(**cut)
 
 
 # --- networks of the Gaussian and the mixture -----------------------------------------------------
@@ -107,7 +125,7 @@ class Dense(nn.Module):
 
 
 def train_dense(name: str, draw: Callable[[int, int], Tensor], steps: int = 20_000) -> Denoiser:
-    """Return a network told σ, trained on fresh draws, and kept in _build."""
+    """Return a network conditioned on σ, trained on fresh draws, and kept in _build."""
     path = KEPT / f"{name}_dense.pt"
     torch.manual_seed(0)
     net = Dense(draw(10_000, 0).float())
@@ -132,7 +150,7 @@ def train_dense(name: str, draw: Callable[[int, int], Tensor], steps: int = 20_0
     return net.requires_grad_(False)
 
 
-# --- the four priors ------------------------------------------------------------------------------
+# --- the three priors -----------------------------------------------------------------------------
 
 
 def keep_pixels(size: int, num: int) -> Tensor:
@@ -174,14 +192,26 @@ def make_gaussians(name: str, num_components: int, num_kept: int, num: int = 100
     mean = sum(r[k][:, None] * p[0] for k, p in enumerate(parts))
     trace = sum(r[k] * (p[1].trace() + (p[0] - mean).square().sum(1)) for k, p in enumerate(parts))
     m = measure_pixels(mask)
+    network = lambda: as_double(train_dense(name, prior.sample_prior), blind=False)  # noqa: E731
     return Problems(
-        exact, lambda: train_dense(name, prior.sample_prior), x, m.analyze(x), m, 0.0,
-        mean.reshape(x.shape), trace, lambda v: prior.log_density(v, 1e-4), 19,
-        {"h": 0.05, "ramp": False, "sigma_end": 0.004}, BETAS,
+        {"exact": lambda: exact, "network": network}, x, m.analyze(x), m, 0.0,
+        mean.reshape(x.shape), trace, lambda v: prior.log_density(v, 1e-4), 19, SAMPLERS,
     )  # fmt: skip
 
 
-def make_finite(num: int = 20) -> Problems:
+def know_measurements(x: Tensor, clean: Tensor, sigma_m: float) -> Denoiser:
+    """Return f(y, σ, m) = E[x | y, m] of a finite set x whose clean measurements are `clean`."""
+    flat = x.flatten(1)
+
+    def f(y: Tensor, sigma: Tensor, measured: Tensor) -> Tensor:
+        seen = torch.cdist(measured, clean).square() / (2 * sigma_m**2)
+        near = torch.cdist(y.flatten(1), flat).square() / (2 * sigma[:, None] ** 2)
+        return ((-seen - near).softmax(1) @ flat).reshape(y.shape)
+
+    return f
+
+
+def make_finite(num: int = 100) -> Problems:
     """Return problems of the training set of `fashion/N=100/A`."""
     train, sigma_m = load_images("fashion", "A", 100, 32), 0.5
     pick = torch.randint(len(train), (num,), generator=make_generator(0, "pick"))
@@ -192,27 +222,14 @@ def make_finite(num: int = 20) -> Problems:
     flat = train.flatten(1)
     mean = w @ flat
     trace = w @ flat.square().sum(1) - mean.square().sum(1)
+    denoisers = {
+        "exact": lambda: memory_denoiser(train),
+        "conditional": lambda: know_measurements(train, clean, sigma_m),
+        "network": lambda: as_double(load_denoiser("fashion/N=100/A"), blind=True),
+    }
     return Problems(
-        memory_denoiser(train), lambda: load_denoiser("fashion/N=100/A"), train[pick], measured,
-        m, sigma_m,
-        mean.reshape(-1, 1, 32, 32), trace, None, 9,
-        {"sigma_0": 3.0, "sigma_max": 10.0},
-        BETAS,
-    )  # fmt: skip
-
-
-def make_disk_problems(num: int = 6) -> Problems:
-    """Return problems of disks, their posterior by quadrature over the pixels that were seen."""
-    x, sigma_m, mask = make_disks(num, 32, seed=5), 0.05, keep_pixels(32, 102)
-    m = measure_pixels(mask)
-    measured = m.analyze(x) + sigma_m * sample_normal((num, 102), 0, key="noise")
-    seen = Disks(32, 512, seen=mask)
-    y = m.synthesize(measured)
-    mean, trace = seen(y, sigma_m), seen.posterior_mse(y, sigma_m)
-    f = Disks(32, 32, coarse=8)
-    return Problems(
-        f, lambda: load_denoiser("disks"), x, measured, m, sigma_m, mean, trace,
-        None, 9, {}, BETAS | {"exact": (1.0, 0.3, 0.1, 0.03)},  # at 0.01 half an hour
+        denoisers, train[pick], measured, m, sigma_m, mean.reshape(-1, 1, 32, 32), trace, None, 9,
+        {"ramp": {"sigma_0": 3.0, "sigma_max": 10.0}},
     )  # fmt: skip
 
 
@@ -220,23 +237,27 @@ PRIORS = {
     "gaussian": lambda: make_gaussians("gaussian", 1, 16),
     "mixture": lambda: make_gaussians("mixture", 4, 10),
     "finite": make_finite,
-    "disks": make_disk_problems,
 }
 
 
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def draw(p: Problems, f: Denoiser, beta: float, blind: bool) -> tuple[Tensor, int]:
+def draw(p: Problems, f: Denoiser, kind: str, **options: float) -> tuple[Tensor, int]:
     """Return samples (P·S, C, H, W), those of a problem together, and the most steps taken.
 
-    By the law, all chains are the channels of one image, so that one stream draws their noise.
+    Without noise in the measurements all chains are the channels of one image, so that one stream
+    draws their noise.
     """
     measured = p.measured.repeat_interleave(p.num_samples, 0)
     num, shape = len(measured), p.x.shape[1:]
-    options = {"sigma_m": p.sigma_m, "beta": beta, "seed": 1, "max_iterations": 100_000}
-    if blind:
-        found = sample_constrained(f, p.measurement, measured, shape, **options, **p.options)
+    options |= {"seed": 1, "schedule": True, "max_iterations": 100_000}
+    if kind == "conditional":
+        found = sample(f, num, shape, given=measured, **options)
+        return found.x, int(found.iterations.max())
+    if p.sigma_m:
+        options |= {"sigma_m": p.sigma_m}
+        found = sample_constrained(f, p.measurement, measured, shape, **options)
         return found.x, int(found.iterations.max())
 
     def packed(y: Tensor, sigma: Tensor) -> Tensor:
@@ -248,8 +269,7 @@ def draw(p: Problems, f: Denoiser, beta: float, blind: bool) -> tuple[Tensor, in
         num * p.measurement.num,
     )
     together = (num * shape[0], *shape[1:])
-    options |= {"schedule": True}
-    found = sample_constrained(packed, m, measured[None], together, **options, **p.options)
+    found = sample_constrained(packed, m, measured[None], together, **options)
     return found.x.reshape(num, *shape), int(found.iterations)
 
 
@@ -262,33 +282,41 @@ def as_double(f: Denoiser, blind: bool) -> Denoiser:
 
 def compare_errors(p: Problems, f: Denoiser) -> dict[str, float]:
     """Return by how much the mean squared error of `f` exceeds the exact denoiser's, by σ."""
-    found = {}
+    found, exact = {}, p.denoisers["exact"]()
     for s in (1.0, 0.3, 0.1, 0.03, 0.01):
         y = p.x + s * sample_normal(tuple(p.x.shape), 2, key="excess").to(p.x)
         sigma = torch.full((len(y),), s).to(y)
-        errors = [(g(y, sigma) - p.x).square().mean() for g in (f, p.exact)]
+        errors = [(g(y, sigma) - p.x).square().mean() for g in (f, exact)]
         found[f"{s:g}"] = round(float(errors[0] / errors[1]) - 1, 3)
     return found
 
 
-def measure(p: Problems, f: Denoiser, beta: float, blind: bool) -> dict:
-    """Return gap and coverage of one denoiser at one β."""
+def summarize(parts: Tensor) -> Tensor:
+    """Return gap in dB, variance share and coverage of problems (…, P, 4)."""
+    excess, variance, trace, covered = parts.mean(-2).unbind(-1)
+    return torch.stack([10 * torch.log10(1 + excess / trace), variance / trace, covered], -1)
+
+
+def measure(p: Problems, f: Denoiser, kind: str, **options: float) -> dict:
+    """Return gap, variance share and coverage of one denoiser, with their standard errors."""
     begin, num = time.process_time(), p.num_samples
-    found, steps = draw(p, f, beta, blind)
+    found, steps = draw(p, f, kind, **options)
     samples = found.reshape(len(p.x), num, -1).double()
     away = samples.mean(1) - p.mean.flatten(1).double()
-    excess = (away.square().sum(1) - samples.var(1).sum(1) / num).sum() / p.trace.sum()
+    variance = samples.var(1).sum(1)
     score, true = rate(p, found.to(p.x)), rate(p, p.x)
     below = (score.reshape(len(p.x), num) < true[:, None]).sum(1)
-    covered = (below >= (num + 1) // 10).double().mean()
-    return {
-        "gap_db": round(float(10 * torch.log10(1 + excess)), 4),
-        "coverage": round(float(covered), 4),
-        "coverage_error": round(float((0.09 / len(p.x)) ** 0.5), 4),
-        "variance_share": round(float(samples.var(1).sum() / p.trace.sum()), 4),
-        "steps": steps,
-        "seconds": round(time.process_time() - begin, 1),
-    }
+    covered = (below >= (num + 1) // 10).double()
+    parts = torch.stack(
+        [away.square().sum(1) - variance / num, variance, p.trace.double(), covered], 1
+    )
+    again = torch.randint(len(parts), (1000, len(parts)), generator=make_generator(0, "bootstrap"))
+    errors = summarize(parts[again]).std(0)
+    row = {}
+    for name, value, error in zip(FIGURES, summarize(parts).tolist(), errors.tolist(), strict=True):
+        row |= {name: round(value, 4), f"{name}_error": round(error, 4)}
+    seconds = round(time.process_time() - begin, 1)
+    return row | {"problems": len(p.x), "steps": steps, "seconds": seconds}
 
 
 def rate(p: Problems, x: Tensor) -> Tensor:
@@ -299,25 +327,36 @@ def rate(p: Problems, x: Tensor) -> Tensor:
     return -(x - centre).square().flatten(1).sum(1)
 
 
+def measure_prior(name: str, kind: str) -> None:
+    """Measure what is missing of one prior and one kind of denoiser, and write."""
+    problems = PRIORS[name]()
+    fixed_only = kind == "network" and "fixed" in problems.samplers
+    cells = [
+        (sampler, beta)
+        for sampler in (("fixed",) if fixed_only else problems.samplers)
+        for beta in BETAS
+        if f"{name}.{kind}.{sampler}.{beta:g}" not in read(OUT)
+    ]
+    if kind not in problems.denoisers or not cells:
+        return
+    f = problems.denoisers[kind]()
+    if kind == "network" and name != "finite" and f"{name}.network" not in read(OUT):
+        row = {"denoising_excess": compare_errors(problems, f)}
+        write(OUT, read(OUT) | {f"{name}.network": row}, sort_keys=True)
+    for sampler, beta in cells:
+        key = f"{name}.{kind}.{sampler}.{beta:g}"
+        p = problems.first(FEW.get((name, kind, sampler), len(problems.x)))
+        row = measure(p, f, kind, beta=beta, **problems.samplers[sampler])
+        print(key, row, flush=True)
+        write(OUT, read(OUT) | {key: row}, sort_keys=True)  # anew, for runs side by side
+
+
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    for name in sys.argv[1:] or PRIORS:
-        problems = PRIORS[name]()
-        for kind in ("network", "exact"):
-            blind = kind == "network" and name in BLIND
-            f = problems.exact if kind == "exact" else as_double(problems.network(), blind)
-            if kind == "network" and not blind:
-                row = {"denoising_excess": compare_errors(problems, f)}
-                write(OUT, read(OUT) | {f"{name}.network": row}, sort_keys=True)
-            for beta in problems.betas[kind]:
-                key = f"{name}.{kind}.{beta:g}"
-                if key in read(OUT):
-                    continue
-                row = measure(problems, f, beta, blind)
-                print(key, row, flush=True)
-                found = read(OUT) | {key: row}  # anew, for runs side by side
-                write(OUT, found, sort_keys=True)
+    for kind in ("exact", "conditional", "network"):
+        for name in sys.argv[1:] or PRIORS:
+            measure_prior(name, kind)
 
 
 if __name__ == "__main__":
