@@ -17,11 +17,7 @@ OWN = {"train", "training", "seen", "own"}
 NEW = {"test", "heldout", "held", "unseen", "new", "fresh"}
 # (page, cell): why the difference of two sets may stand there
 OTHER_IMAGES = {
-    ("03_how_many", "many-families"): "until the page compares A with B on one set of images",
-    ("03_transition", "transition-gap"): "until the page compares A with B on one set of images",
     ("14_time", "651ccb13"): "points of one known law, drawn anew: neither set is the easier one",
-    ("14_time", "cb3f1f3b"): "until the page compares A with B on one set of images",
-    ("14_time", "f69ee11c"): "until the page compares A with B on one set of images",
 }
 
 
