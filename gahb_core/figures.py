@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 STYLE = Path(__file__).parent / "style" / "gahb.mplstyle"
 TEXT_WIDTH = 6.4
 GREY = "#808080"
+LINES = ("-", "--", ":")  # of the first seven curves of a panel, of the next seven, and of the rest
 Curves = Mapping[str, tuple[Any, Any]]
 
 
@@ -120,6 +121,15 @@ def _check_curves(curves: Mapping[str, Any], name: str = "curves") -> None:
         raise ValueError(f"{name} must name at least one curve, not {curves!r}")
 
 
+def _draw(ax: Axes, curves: Mapping[str, Any], x: Any = None, **style: str) -> None:
+    """Draw name → values against `x`, or name → (x, values); the eighth begins anew, dashed."""
+    _check_curves(curves)
+    for i, (name, values) in enumerate(curves.items()):
+        both = values if x is None else (x, values)
+        dash = LINES[min(i // len(plt.rcParams["axes.prop_cycle"]), len(LINES) - 1)]
+        ax.plot(*map(to_array, both), linestyle=dash, label=name, **style)
+
+
 def _row_tops(titles: Sequence[str], columns: int, height: float) -> tuple[list[float], float]:
     """Return the top of each row of pictures, with room above for titles, and the lower end."""
     tops, end = [], 0.0
@@ -187,10 +197,8 @@ def plot_psnr(
         identity: whether to draw the line of the estimate that returns the noisy image.
         title: of the panel.
     """
-    _check_curves(curves)
     psnr_in = to_array(psnr_in)
-    for name, psnr_out in curves.items():
-        ax.plot(psnr_in, to_array(psnr_out), marker="o", label=name)
+    _draw(ax, curves, psnr_in, marker="o")
     if identity:
         ax.plot(psnr_in, psnr_in, color=GREY, linestyle=":", label="no denoising")
     ax.set(xlabel="PSNR of y (dB)", ylabel="PSNR of the estimate (dB)", title=title)
@@ -217,9 +225,7 @@ def plot_density_1d(
         ylabel: of the axis, with its unit.
         points: samples (N,) marked along the foot of the panel, or None.
     """
-    _check_curves(curves)
-    for name, values in curves.items():
-        ax.plot(to_array(x), to_array(values), label=name)
+    _draw(ax, curves, x)
     if points is not None:
         ax.plot(to_array(points), 0 * to_array(points), "k|", markersize=10, label="samples")
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -257,10 +263,7 @@ def plot_score_field(
 
 def plot_trajectory(curves: Mapping[str, Any], ax: Axes, title: str = "") -> Axes:
     """Draw the estimated noise level of the sampler, name → (T,), against the iteration."""
-    _check_curves(curves)
-    for name, sigma_hat in curves.items():
-        values = to_array(sigma_hat)
-        ax.plot(np.arange(len(values)), values, label=name)
+    _draw(ax, {name: (np.arange(len(v)), v) for name, v in curves.items()})
     ax.set(xlabel="iteration", ylabel=r"$\hat\sigma$ (image units)", yscale="log", title=title)
     _legend(ax)
     return ax
@@ -268,9 +271,7 @@ def plot_trajectory(curves: Mapping[str, Any], ax: Axes, title: str = "") -> Axe
 
 def plot_training(curves: Curves, ax: Axes, ylabel: str = "training loss") -> Axes:
     """Draw training curves, name → (images seen, loss), on logarithmic axes."""
-    _check_curves(curves)
-    for name, (images_seen, loss) in curves.items():
-        ax.plot(to_array(images_seen), to_array(loss), label=name)
+    _draw(ax, curves)
     ax.set(xlabel="images seen", ylabel=ylabel, xscale="log", yscale="log")
     _legend(ax)
     return ax
@@ -293,10 +294,7 @@ def plot_spectrum(
         log: whether both axes are logarithmic.
         title: of the panel.
     """
-    _check_curves(curves)
-    for name, values in curves.items():
-        values = to_array(values)
-        ax.plot(np.arange(1, len(values) + 1), values, label=name)
+    _draw(ax, {name: (np.arange(1, len(v) + 1), v) for name, v in curves.items()})
     scale = "log" if log else "linear"
     ax.set(xlabel="$k$", ylabel=ylabel, xscale=scale, yscale=scale, title=title)
     _legend(ax)

@@ -133,11 +133,29 @@ def test_style_file_holds_only_known_settings_and_distinct_colours():
         warnings.simplefilter("error")
         figures.use_style()
         cycle = mpl.rcParams["axes.prop_cycle"]
-    styles = [(style["linestyle"], style["color"]) for style in cycle]
-    assert len(set(styles)) == len(styles) == 21
-    first = styles[:7]
-    assert {line for line, _ in first} == {"-"}
-    assert len({colour for _, colour in first}) == 7
+    assert cycle.keys == {"color"}
+    assert len({style["color"] for style in cycle}) == len(cycle) == 7
+
+
+def test_a_curve_of_a_given_colour_is_solid_and_takes_none_of_the_others():
+    with mpl.rc_context():
+        figures.use_style()
+        _, ax = plt.subplots()
+        given = [ax.plot(X, X, color="C3")[0] for _ in range(9)]
+        (first,) = ax.plot(X, X)
+        assert {line.get_linestyle() for line in (*given, first)} == {"-"}
+        assert first.get_color() == mpl.colors.to_hex("C0").upper()
+
+
+def test_the_eighth_curve_of_a_panel_begins_the_colours_again_dashed():
+    with mpl.rc_context():
+        figures.use_style()
+        _, ax = plt.subplots()
+        figures.plot_density_1d(X, {f"{i}": X for i in range(22)}, ax)
+        styles = [(line.get_linestyle(), line.get_color()) for line in ax.get_lines()]
+    assert [line for line, _ in styles] == ["-"] * 7 + ["--"] * 7 + [":"] * 8
+    assert len(set(styles)) == 21
+    assert [colour for _, colour in styles[:7]] == [colour for _, colour in styles[7:14]]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from gahb_core.checkpoints import load
 from gahb_core.images import load_images
 from gahb_core.live.assets import _lighten
 from gahb_core.live.figure import STATIC
+from gahb_core.live.start import draw_blur, encode_start, fit_start
 from gahb_core.networks import BFCNN, Transformer, UNet, fold_norm, initialize
 from gahb_core.noise import make_generator
 
@@ -207,6 +208,16 @@ def test_the_posterior_on_the_line_is_that_of_a_fine_grid():
     assert w @ (s**2 + m**2) - mean**2 == pytest.approx(variance, rel=1e-6)
 
 
+def test_the_figure_on_the_line_opens_where_its_arrow_is_long(monkeypatch):
+    monkeypatch.setenv("GAHB_PAGE", "1")
+    content = re.search(r'gahb-live-data">(.*?)</script>', live.explore_line().data, re.DOTALL)
+    data = json.loads(content[1])
+    prior = {key: data[key] for key in ("weights", "means", "deviations")}
+    w, m, _ = live.mixture_posterior(data["y"], data["sigma"], **prior)
+    low, high = data["range"]
+    assert abs(w @ m - data["y"]) > 0.05 * (high - low)
+
+
 def test_a_set_of_images_travels_as_bytes():
     header, text = live.image_set("images:fashion:A:3:32")
     expected = np.rint(load_images("fashion", "A", 3, 32).numpy() * 255).astype(np.uint8)
@@ -215,6 +226,35 @@ def test_a_set_of_images_travels_as_bytes():
     assert '"images:fashion:A:3:32"' in live.network_script("images:fashion:A:3:32")
     with pytest.raises(ValueError, match="name must be images:dataset:split:num:size, not 'images"):
         live.network_script("images:fashion:A:many:32")
+
+
+def test_a_fitted_start_has_the_mean_and_the_covariance_of_the_images():
+    x = load_images("fashion", "A", 300, 16)
+    fit = fit_start(x, 256)  # all axes: nothing is left out
+    patterns = fit.patterns.flatten(1).double()
+    flat = x.double().flatten(1)
+    torch.testing.assert_close(fit.mean.flatten().double(), flat.mean(0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(patterns.T @ patterns, torch.cov(flat.T), atol=1e-6, rtol=0)
+    widest = fit_start(x, 4).patterns
+    torch.testing.assert_close(widest.abs(), fit.patterns[:4].abs(), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="dim must lie in 1 … 256, not 300"):
+        fit_start(x, 300)
+
+
+def test_a_fitted_start_travels_in_bytes():
+    fit = fit_start(load_images("fashion", "A", 300, 16), 20)
+    sent = encode_start(fit)
+    whole = np.frombuffer(base64.b64decode(sent["patterns"]), np.int8).reshape(20, 256)
+    found = whole * np.array(sent["steps"])[:, None]
+    most = np.abs(fit.patterns.flatten(1).numpy()).max(1, keepdims=True)
+    assert np.all(np.abs(found - fit.patterns.flatten(1).numpy()) < most / 127)
+    mean = np.frombuffer(base64.b64decode(sent["mean"]), np.uint8) / 255
+    np.testing.assert_allclose(mean, fit.mean.flatten().numpy(), atol=0.5 / 255 + 1e-6)
+    blurs = torch.cat([draw_blur(fit, seed) - fit.mean for seed in range(400)]).flatten(1)
+    along = blurs @ torch.nn.functional.normalize(fit.patterns.flatten(1)).T
+    ratio = along.var(0) / fit.patterns.flatten(1).square().sum(1)
+    assert ratio.mean().item() == pytest.approx(1, abs=0.1)
+    assert len({float(blur.sum()) for blur in blurs}) == 400
 
 
 # --- what a build adds ----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from gahb_core.images import draw_disks, load_images, resize_area, tangent_vecto
 from gahb_core.images.c_alpha import coverage
 from gahb_core.jacobian import filters, linearize, top_eigenpairs
 from gahb_core.live.closed import _LINE
+from gahb_core.live.start import encode_start, fit_start
 from gahb_core.metrics import psnr
 from gahb_core.multiscale import haar_split
 from gahb_core.noise import add_noise, make_generator, sample_normal
@@ -291,6 +292,27 @@ def test_coarse_to_fine_and_its_filters_are_the_librarys(page):
     assert relative_error(found["filter"], filters(f, y, [(9, 20)]).numpy()) < 1e-3
     inner = np.dot(found["filter"], flat(y))
     assert inner == pytest.approx(found["estimate"][9 * 32 + 20], abs=1e-4)
+
+
+def test_an_ascent_starts_at_a_draw_of_the_fitted_gaussian_plus_noise(browser, site):
+    fit = fit_start(load_images("fashion", "A", 500, 32), 12)
+    place = f"book/{2 + list(CHAPTERS).index('pair')}.html"
+    with open_page(browser, site.as_uri() + "/", place, "light") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        found = page.evaluate(
+            """async start => {
+                await GAHB.library();
+                const z = GAHB.methods.noise(12 + 1024, 7);
+                return {y: Array.from(GAHB.starts(start)(7)), z: Array.from(z)};
+            }""",
+            encode_start(fit),
+        )
+        assert complaints == []
+    z = np.array(found["z"])
+    expected = fit.mean.flatten().numpy() + z[:12] @ fit.patterns.flatten(1).numpy() + z[12:]
+    most = np.abs(fit.patterns.flatten(1).numpy()).max(1)
+    assert np.abs(np.array(found["y"]) - expected).max() < 1 / 255 + np.abs(z[:12]) @ most / 200
+    assert np.std(z) == pytest.approx(1, abs=0.1)
 
 
 # --- the ascent, and other denoisers --------------------------------------------------------

@@ -100,6 +100,21 @@ def drawn(**kwargs):
     return figure
 
 
+def test_a_static_figure_has_no_white_bands_above_and_below(monkeypatch):
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)
+    figure = plt.figure(figsize=(4, 3))
+    figure.patches.append(plt.Rectangle((0.1, 0.4), 0.5, 0.2, transform=figure.transFigure))
+    found = re.search(r'base64,([^"]+)"', show_figure(figure, "a bar").data)
+    picture = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("L")
+    # a bar of 60 of 300 pixels, twice as crisp, and a margin of 8 on either side
+    assert picture.width == 800
+    assert picture.height == pytest.approx(2 * 60 + 2 * 8, abs=3)
+    rows = np.flatnonzero((np.asarray(picture) < 250).any(1))
+    assert rows[0] == pytest.approx(8, abs=2)
+    empty = picture_html(plt.figure(figsize=(4, 3)), "nothing", cropped=True)
+    assert 'width="400" height="300"' in empty
+
+
 def test_figure_is_crisp_and_keeps_its_labels_readable(monkeypatch):
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)
     once, twice = (picture_html(drawn(), "axes", scale=scale) for scale in (1, 2))

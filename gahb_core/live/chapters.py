@@ -14,10 +14,13 @@ from gahb_core.images import load_images
 from gahb_core.jacobian import top_eigenpairs
 from gahb_core.live.figure import explore_network
 from gahb_core.live.front import SIGMAS, encode_pictures, picture_of_tiles, signed_colours
+from gahb_core.live.start import draw_blur, encode_start, fit_start
+from gahb_core.metrics import correlation
 from gahb_core.noise import add_noise
 from gahb_core.sampling import measure_pixels, sample, sample_constrained
 
 COMPUTED = "Computed in your browser, as you look."
+FITTED = 10_000  # images of A to which the starts of ascents are fitted
 ITEMS = {3: "jumper", 7: "bag", 30: "boot", 37: "sandal"}
 
 
@@ -78,22 +81,26 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
         num: of its images, the first of split A.
     """
     kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
+    fit = fit_start(load_images(dataset, "A", FITTED, 32))
     memory = memory_denoiser(load_images(dataset, "A", num, 32))
-    ours = sample(load_denoiser(name), 1, shape, seed=1, sigma_end=0.02)
-    theirs = sample(memory, 1, shape, seed=1, sigma_end=0.02, schedule=True)
+    given = {"seed": 1, "sigma_end": 0.02, "mean": draw_blur(fit, 1)}
+    ours = sample(load_denoiser(name), 1, shape, **given)
+    theirs = sample(memory, 1, shape, schedule=True, **given)
     data = {
+        "start": encode_start(fit),
         "size": 32, "h": 0.01, "beta": 0.1, "sigmaEnd": 0.01, "count": num,
         "hs": [0.002, 0.005, 0.01, 0.02, 0.05, 0.1], "betas": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0],
         "ends": [0.005, 0.01, 0.02, 0.05, 0.1],
     }  # fmt: skip
     alt = (
-        "Where two ascents from the same noise end: the network's, and its estimate; the "
+        "Where two ascents from the same start end: the network's, and its estimate; the "
         f"memorizer's of {num} garments, and its estimate, which is one of them."
     )
     caption = (
-        "One ascent from noise, with your own step, β and end. Blue: the network's σ̂, read off "
-        "its residual; orange: the memorizer's; dashed: the law σ ← (1 − βh) σ. From the same "
-        f"noise the memorizer of {num} garments draws one of them."
+        "From one start, a blur plus noise, the network draws a garment of its own and the "
+        f"memorizer of {num} garments draws one of them. Step, β and end are yours. Blue: the "
+        "network’s σ̂, read off its residual; orange: the memorizer’s; dashed: the schedule "
+        "σ ← (1 − βh) σ."
     )
     picture = picture_of_tiles([ours.y_end, ours.x, theirs.y_end, theirs.x])
     return explore_network(
@@ -113,15 +120,22 @@ def explore_pairs(
     """
     networks = [f"{dataset}/N={n}/{split}" for n in nums for split in "AB"]
     sets = [f"images:{dataset}:{split}:{kept}:32" for split in "AB"]
-    drawn = [sample(load_denoiser(n), 1, (1, 32, 32), seed=1).x for n in networks[-2:]]
+    fit = fit_start(load_images(dataset, "A", FITTED, 32))
+    given = {"seed": 1, "mean": draw_blur(fit, 1), "beta": 1.0}
+    drawn = [sample(load_denoiser(n), 1, (1, 32, 32), **given).x for n in networks[-2:]]
     blank = torch.ones(1, 1, 32, 32)
-    data = {"size": 32, "dataset": dataset, "nums": list(nums), "kept": kept}
-    alt = f"Two images drawn from the same noise by networks that saw disjoint {nums[-1]} images."
+    data = {"size": 32, "dataset": dataset, "nums": list(nums), "betas": [1.0, 0.1], "kept": kept}
+    alt = (
+        f"Two images drawn from the same start by networks that saw disjoint sets of {nums[-1]:,} "
+        f"images; they correlate {float(correlation(*drawn)):.2f}."
+    )
     caption = (
-        "“New noise” lets both networks ascend from it. With few training images each gives back "
-        "one of its own; with many, both draw mostly the same. The histogram keeps count."
+        "With few training images each network gives back one of its own, and with many both draw "
+        "nearly the same. “New noise” draws a new start, a blur plus noise. The histogram keeps "
+        "count. Find the N at which its mass moves to 1, then put noise back on the way (β = 0.1)."
     )
     picture = picture_of_tiles([*drawn, blank, blank])
+    data |= {"start": encode_start(fit)}
     return explore_network(
         "pair", networks, picture, alt=alt, caption=caption, data=data, note=COMPUTED, sets=sets
     )

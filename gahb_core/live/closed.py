@@ -60,7 +60,7 @@ def _line(
     )
 
 
-def explore_line(y: float = 0.35, sigma: float = 0.15) -> Any:
+def explore_line(y: float = 0.05, sigma: float = 0.15) -> Any:
     """Return the figure of chapter 1: drag y, and see the posterior, its mean and the score."""
     caption = (
         "Drag y along the line. Dashed: the density of x; blue: that of y; orange: that of x once "

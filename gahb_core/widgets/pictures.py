@@ -18,25 +18,39 @@ from gahb_core.widgets.page import figure_html
 MAX_HEIGHT = 480  # CSS pixels of an enlarged image that is as wide as the text
 SMALLEST_LABEL = 9  # CSS pixels: a figure on a narrow screen scrolls rather than shrink below it
 PADDING = 8  # of the white card around a picture
+BAND = 4  # pixels of white that a cropped figure keeps above and below
 
 
-def _rgb_of_figure(figure: Figure, scale: float) -> Image.Image:
+def _without_bands(picture: Image.Image, margin: int) -> Image.Image:
+    """Return the picture without the white bands above and below, but for a margin."""
+    rows = np.flatnonzero((np.asarray(picture) < 255).any((1, 2)))
+    if not len(rows):
+        return picture
+    top, bottom = max(0, rows[0] - margin), min(picture.height, rows[-1] + 1 + margin)
+    return picture.crop((0, int(top), picture.width, int(bottom)))
+
+
+def _rgb_of_figure(figure: Figure, scale: float, cropped: bool = False) -> Image.Image:
     """Return the drawn figure, and take it out of pyplot, which would show it a second time."""
     buffer = io.BytesIO()
     own = plt.rcParams["savefig.dpi"]
     dpi = scale * (figure.dpi if own == "figure" else own)
     figure.savefig(buffer, format="png", facecolor="white", dpi=dpi)
     plt.close(figure)
-    return Image.open(buffer).convert("RGB")
+    picture = Image.open(buffer).convert("RGB")
+    return _without_bands(picture, round(BAND * scale)) if cropped else picture
 
 
-def png_bytes(image: Any, levels: int = 64, scale: float = 1) -> tuple[bytes, tuple[int, int]]:
+def png_bytes(
+    image: Any, levels: int = 64, scale: float = 1, *, cropped: bool = False
+) -> tuple[bytes, tuple[int, int]]:
     """Return (the bytes of a small palette PNG, its width and height in pixels).
 
     Args:
         image: uint8 array (H, W) or (H, W, 3), a matplotlib Figure, or the bytes of a PNG (kept).
         levels: greys of a grey image, evenly spaced (2–256); colours of any other (at most these).
         scale: pixels of a Figure for each pixel at its own resolution; 2 for crisp print.
+        cropped: whether a Figure loses the white bands above and below what is drawn.
 
     Raises:
         ValueError: when `image` is something else, or `levels` is out of range.
@@ -48,7 +62,7 @@ def png_bytes(image: Any, levels: int = 64, scale: float = 1) -> tuple[bytes, tu
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 2:
         picture = _grey_palette(image, levels)
     elif isinstance(image, Figure):
-        picture = _rgb_of_figure(image, scale).quantize(levels)
+        picture = _rgb_of_figure(image, scale, cropped).quantize(levels)
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
         picture = Image.fromarray(image).quantize(levels)
     else:
@@ -85,7 +99,13 @@ def _least_width(figure: Figure, width: float) -> int:
 
 
 def picture_html(
-    image: Any, alt: str, *, width: int | None = None, levels: int = 64, scale: float = 1
+    image: Any,
+    alt: str,
+    *,
+    width: int | None = None,
+    levels: int = 64,
+    scale: float = 1,
+    cropped: bool = False,
 ) -> str:
     """Return an `<img>` element with its picture inside, its `alt` text, and its width on the page.
 
@@ -96,10 +116,11 @@ def picture_html(
             image is as wide as the text, or 480 pixels high, its pixels kept square.
         levels: as for `png_bytes`.
         scale: as for `png_bytes`.
+        cropped: as for `png_bytes`.
     """
     check_alt(alt)
     drawn = isinstance(image, Figure)
-    data, (columns, rows) = png_bytes(image, levels, scale if drawn else 1)
+    data, (columns, rows) = png_bytes(image, levels, scale if drawn else 1, cropped=cropped)
     if width is None:
         width = round(columns / scale) if drawn else round(columns * max(1, MAX_HEIGHT / rows))
         width = columns if isinstance(image, bytes) else width
@@ -137,5 +158,5 @@ def show_figure(
         caption: a sentence below, which may hold $formulas$; in the book, the paragraph that
             begins with "Figure." and follows becomes part of it.
     """
-    picture = picture_html(figure, alt, width=width, levels=levels, scale=2)
+    picture = picture_html(figure, alt, width=width, levels=levels, scale=2, cropped=True)
     return HTML(figure_html(f'<div class="gahb-frames">{picture}</div>', caption))

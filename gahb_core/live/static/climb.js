@@ -1,10 +1,11 @@
 // Chapter 2: one ascent, with h, β, σ_end, ramp and seed of the reader's choice: the trajectory, and σ̂ against its
-// law; beside the network, from the same noise, the exact denoiser of a hundred garments.
+// law; beside the network, from the same start, the exact denoiser of a hundred garments. A start is a draw of the
+// Gaussian fitted to the training images, plus noise of deviation 1.
 "use strict";
 
 GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
   const { button, call, panel, group } = GAHB;
-  const W = data.size, H = W, N = W * W, item = data.networks[0];
+  const W = data.size, H = W, item = data.networks[0], startOf = GAHB.starts(data.start);
   const way = { h: data.h, beta: data.beta, sigmaEnd: data.sigmaEnd, ramp: true };
   let seed = 1, jobs = [];
 
@@ -60,7 +61,7 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
       await network(item);
       await imageSet(data.sets[0]);
       say("");
-      const lines = [[], []], start = GAHB.methods.noise(N, 2 * seed).map((z) => 0.5 + z);
+      const lines = [[], []], start = startOf(2 * seed);
       const show = (k) => (step) => {
         if (!step.y) return;
         panels[2 * k].show(step.y, H, W);

@@ -1,12 +1,13 @@
-// Chapter 3: two networks, A and B, trained on disjoint halves, ascend from the same noise: at which N do they draw
-// the same image? With the running histogram of correlations, and, for N ≤ 100, the closest training image.
+// Chapter 3: two networks, A and B, trained on disjoint halves, ascend from the same start, a draw of the Gaussian fitted
+// to the images of A plus noise of deviation 1: at which N do they draw the same image? With the running histogram of
+// correlations, and, for N ≤ 100, the closest training image.
 "use strict";
 
 GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   const { button, call, panel, group } = GAHB;
-  const W = data.size, H = W, N = W * W, BINS = 20;
-  const seen = data.nums.map(() => []);
-  let level = data.nums.length - 1, seed = 0, jobs = [];
+  const W = data.size, H = W, BINS = 20, startOf = GAHB.starts(data.start);
+  const seen = data.nums.map(() => data.betas.map(() => []));
+  let level = data.nums.length - 1, heat = 0, seed = 0, jobs = [];
 
   const panels = [
     panel("A", "the image drawn by the network of A"),
@@ -23,13 +24,18 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
     showHistogram();
     draw();
   });
+  const betas = GAHB.choice(data.betas.map((beta) => (beta < 1 ? `β = ${beta}` : "none (β = 1)")), heat, (i) => {
+    heat = i;
+    showHistogram();
+    draw();
+  });
   const go = button("new noise", () => (jobs.length ? jobs.forEach((job) => job.stop()) : draw()), { className: "gahb-live-main" });
-  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), go), chart.box]);
+  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), group("noise put back", ...betas), go), chart.box]);
   showHistogram();
 
   function showHistogram() {
     const counts = new Array(BINS).fill(0), low = -0.5, width = 1.5 / BINS;
-    for (const c of seen[level]) counts[Math.min(BINS - 1, Math.max(0, Math.floor((c - low) / width)))]++;
+    for (const c of seen[level][heat]) counts[Math.min(BINS - 1, Math.max(0, Math.floor((c - low) / width)))]++;
     const outline = [[low, 0]];
     counts.forEach((n, i) => outline.push([low + i * width, n], [low + (i + 1) * width, n]));
     chart.draw([{ points: [...outline, [1, 0]], colour: "#0072b2" }], [low, 1], Math.max(10, ...counts));
@@ -37,23 +43,23 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
 
   async function draw() {
     if (jobs.length) return;
-    const at = level, names = ["A", "B"].map((split) => data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`));
+    const at = level, beta = data.betas[heat], drawn = seen[at][heat], names = ["A", "B"].map((split) => data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`));
     go.textContent = "stop";
     jobs = [{ stop() {} }];
     try {
       for (const item of names) await network(item);
       say("");
       seed++;
-      const start = GAHB.methods.noise(N, 2 * seed).map((z) => 0.5 + z);
-      jobs = names.map((item, k) => call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta: 0.1, sigmaEnd: 0.01, pace: 10 }, (step) => panels[k].show(step.estimate, H, W)));
+      const start = startOf(2 * seed);
+      jobs = names.map((item, k) => call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta, sigmaEnd: 0.01, pace: beta < 1 ? 10 : 40 }, (step) => panels[k].show(step.estimate, H, W)));
       const ends = await Promise.all(jobs);
       ends.forEach((end, k) => panels[k].show(end.estimate, H, W));
       if (ends.some((end) => end.stopped)) throw new Error("stopped");
       const corr = GAHB.methods.correlation(ends[0].estimate, ends[1].estimate);
-      seen[at].push(corr);
+      drawn.push(corr);
       showHistogram();
-      const sorted = [...seen[at]].sort((a, b) => a - b);
-      status.textContent = `N = ${data.nums[at].toLocaleString("en")}: these two correlate ${corr.toFixed(2)}; the median of ${sorted.length} is ${sorted[sorted.length >> 1].toFixed(2)}.`;
+      const sorted = [...drawn].sort((a, b) => a - b);
+      status.textContent = `N = ${data.nums[at].toLocaleString("en")}, β = ${beta}: these two correlate ${corr.toFixed(2)}; the median of ${sorted.length} is ${sorted[sorted.length >> 1].toFixed(2)}.`;
       await showClosest(ends, data.nums[at]);
     } catch (error) {
       if (error.message !== "stopped") say(`The figure keeps its picture: ${error.message}.`);

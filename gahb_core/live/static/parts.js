@@ -58,6 +58,20 @@
     return { box, draw, place };
   };
 
+  /**
+   * Return seed ↦ where an ascent begins: the mean, every pattern times a normal number (a draw of the Gaussian fitted
+   * to the training images), and noise of deviation 1. The methods must be there.
+   */
+  GAHB.starts = function ({ mean, patterns, steps }) {
+    const bytes = atob(patterns), N = bytes.length / steps.length, [middle] = GAHB.images(mean, N);
+    const rows = steps.map((step, k) => Float32Array.from({ length: N }, (_, i) => step * ((bytes.charCodeAt(k * N + i) << 24) >> 24)));
+    return (seed) => {
+      const z = GAHB.methods.noise(rows.length + N, seed), y = middle.map((v, i) => v + z[rows.length + i]);
+      rows.forEach((row, k) => GAHB.addTo(y, row, z[k]));
+      return y;
+    };
+  };
+
   /** Steps [column, row] of the arrow keys. */
   GAHB.ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
