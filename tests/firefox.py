@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any
 
@@ -29,6 +29,10 @@ class Firefox:
         self.send("session.new", capabilities={})
         self.send("session.subscribe", events=["log.entryAdded"])
         self._context = self.send("browsingContext.getTree")["contexts"][0]["context"]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
 
     def send(self, method: str, **params: Any) -> dict:
         """Return the result of a command; RuntimeError where the browser refuses it."""
@@ -80,7 +84,9 @@ def firefox(path: str) -> Iterator[Firefox]:
         try:
             listening = (line for line in process.stderr if "BiDi listening on " in line)
             address = next(listening).split("listening on ")[1].strip()
-            yield Firefox(f"{address}/session")
+            with closing(Firefox(f"{address}/session")) as opened:
+                yield opened
         finally:
             process.terminate()
             process.wait()
+            process.stderr.close()
