@@ -35,14 +35,6 @@ def make_generator(seed: int, *keys: int | str) -> torch.Generator:
     return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def draw_normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Return standard normal numbers from `generator`, in float32 on the CPU, whatever the default.
-
-    Another default dtype would draw other numbers, not the same ones more precisely.
-    """
-    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
-
-
 def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z") -> Tensor:
     """Return standard normal noise (B, ...) on the CPU, image i from its own stream `start + i`.
 
@@ -51,8 +43,11 @@ def sample_normal(shape: Sequence[int], seed: int, start: int = 0, key: str = "z
     """
     num, *size = check_shape(shape)
     first = check_count(start, "start", 0)
-    rows = [draw_normal(size, make_generator(seed, key, first + i)) for i in range(num)]
-    return torch.stack(rows) if rows else torch.empty(0, *size, dtype=torch.float32, device="cpu")
+    rows = torch.empty(num, *size, dtype=torch.float32, device="cpu")
+    for i in range(num):  # of that dtype: by another default other numbers would be drawn
+        generator = make_generator(seed, key, first + i)
+        rows[i] = torch.randn(size, generator=generator, dtype=torch.float32, device="cpu")
+    return rows
 
 
 def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str) -> Tensor:

@@ -63,7 +63,6 @@ def draws(maker):
 # one good call of each function: the arguments that are replaced, one at a time
 CASES = {
     noise.make_generator: {"seed": 3},
-    noise.draw_normal: {"shape": (2, 3), "generator": noise.make_generator(0)},
     noise.sample_normal: {"shape": (2, 3), "seed": 0, "start": 1},
     noise.sample_uniform: {"shape": (2, 3), "seed": 0, "start": 1, "key": "u"},
     noise.per_image: {"sigma": 0.3, "y": Y},

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from browser import complaints_of, controls, open_page, serve, violations
+from browser import SETTLED, complaints_of, controls, open_page, serve, violations
 
 TOP = Path(__file__).parents[1]
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
@@ -55,6 +55,14 @@ explore_flipbook([[draw(s, p) for p in (1, 2)] for s in sigmas],
 ]
 
 
+# what makes a page wider than a phone, unless it breaks or scrolls by itself
+LONG = (
+    f"An address: <https://example.org/{'a' * 80}>, a path: `/a/{'long/path/' * 8}file.json`, "
+    f"a name: `{'name_' * 20}`, a formula: ${' + '.join(f'x_{{{i}}}' for i in range(40))}$.\n\n"
+    f"- `{'in_a_list.' * 10}`\n\n| a table |\n|---|\n| `{'in_a_table.' * 10}` |"
+)
+
+
 def run(*command, cwd, **more_env):
     result = subprocess.run(
         command, cwd=cwd, env={**os.environ, **more_env}, capture_output=True, text=True
@@ -65,7 +73,7 @@ def run(*command, cwd, **more_env):
 def execute_demo(source: Path, target: Path):
     cells = [nbformat.v4.new_markdown_cell("# Demo\n\nMathematics: $\\sigma^2$.")]
     cells += [nbformat.v4.new_code_cell(cell) for cell in DEMO_CELLS[:-1]]
-    cells += [nbformat.v4.new_markdown_cell(DEMO_CELLS[-1])]
+    cells += [nbformat.v4.new_markdown_cell(text) for text in (DEMO_CELLS[-1], LONG)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), source)
     papermill = (sys.executable, "-m", "papermill", "--no-progress-bar")
@@ -206,8 +214,87 @@ def test_figures_can_be_read_and_moved_on_a_phone(browser, demo_html):
             assert frames.get_attribute("tabindex") == ("0" if scrolls else None)
 
 
+<<<<<<< HEAD
 def moves_before_all_is_loaded(page, address: str) -> bool:
     """Return whether a key on the page's first control changes its picture before all is loaded."""
+=======
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_long_words_and_formulas_make_no_page_wider_than_its_window(browser, demo_html, width):
+    with browser.new_context(viewport={"width": width, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(f"{demo_html.as_uri()}/{DEMO}", wait_until="load")
+        page.wait_for_function(SETTLED)
+        page.wait_for_function("document.querySelector('.gahb-long[tabindex]')")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".gahb-long").count() == 1  # not the short one
+        page.set_viewport_size({"width": 4_000, "height": 800})
+        page.add_style_tag(content="* {max-width: none !important}")
+        page.evaluate("dispatchEvent(new Event('resize'))")
+        assert page.locator(".gahb-long, mjx-container[tabindex='0'][aria-label]").count() == 0
+
+
+@pytest.mark.browser
+def test_captions_begin_at_the_left(demo):
+    for caption in demo.locator("figure > figcaption").all():
+        left = caption.evaluate(
+            """c => {
+                const words = document.createRange();
+                words.selectNodeContents(c);
+                return words.getClientRects()[0].left - c.getBoundingClientRect().left;
+            }"""
+        )
+        assert abs(left) < 1
+
+
+@pytest.mark.browser
+def test_controls_that_were_reset_without_an_event_get_their_pictures_again(demo):
+    """WebKit's back button: the page is kept, and its controls are set back silently."""
+    slider = demo.locator(".gahb-explore").nth(1).locator("input[type=range]")
+    first = demo.locator(".gahb-explore input[type=range]").first
+    slider.fill("3")
+    first.fill("2")
+    demo.evaluate(
+        """() => {
+            dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}));
+            const inputs = document.querySelectorAll('.gahb-explore input[type=range]');
+            inputs.forEach(input => (input.value = input.defaultValue));
+            document.querySelector('.gahb-explore input[type=radio]').checked = true;
+        }"""
+    )
+    figures = demo.locator(".gahb-explore")
+    shown = figures.nth(1).locator("img:visible")
+    demo.wait_for_function("document.querySelectorAll('.gahb-value')[1].textContent === '0.1'")
+    assert shown.get_attribute("alt") == "a curve; σ = 0.1, power = one"
+    assert figures.first.locator("img:visible").get_attribute("alt").endswith("0.05")
+
+
+@pytest.mark.browser
+def test_a_browser_without_has_runs_the_script_of_the_page(browser, demo_html):
+    """As Firefox before 121: a selector that it does not know is an error."""
+    with browser.new_context(viewport={"width": 360, "height": 800}) as context:
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.add_init_script(
+            """for (const kind of [Document, Element]) {
+                const find = kind.prototype.querySelectorAll;
+                kind.prototype.querySelectorAll = function (words) {
+                    if (words.includes(':has(')) throw new SyntaxError(`unknown: ${words}`);
+                    return find.call(this, words);
+                };
+            }"""
+        )
+        page.goto(f"{demo_html.as_uri()}/{DEMO}", wait_until="load")
+        page.wait_for_function("document.querySelector('.gahb-long[tabindex]')")
+        assert errors == []
+
+
+def seconds_to_first_move(page, address: str) -> float:
+    """Return how long after the start a key on the page's first control changes its picture.
+
+    None where it has not, by the time that all of the page is loaded.
+    """
+>>>>>>> js
     page.add_init_script(
         """let told;
         window.moved = new Promise(done => told = done);

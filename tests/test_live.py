@@ -23,7 +23,7 @@ from gahb_core.networks import BFCNN, Transformer, UNet, fold_norm, initialize
 from gahb_core.noise import make_generator
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
-MAX_BEFORE_USE, MAX_NETWORK = 60_000, 1_400_000
+MAX_BEFORE_USE, MAX_NETWORK = 64_000, 1_400_000
 
 
 def a_network(kind):

@@ -981,3 +981,385 @@ def test_the_memorizer_of_the_page_draws_a_training_image(browser, site):
         assert float(found[2]) >= 0.99
         assert float(found[1]) < 0.98
         assert complaints == []
+
+
+# --- what a reader does while something runs ------------------------------------------------
+
+# counts the jobs of each kind that a page asks for, and holds the networks back until `release()`
+WATCH = """() => {
+    const post = Worker.prototype.postMessage, network = GAHB.network;
+    const release = new Promise(done => (window.release = done));
+    window.asked = [];
+    Worker.prototype.postMessage = function (job, ...more) {
+        if (job.kind) window.asked.push([job.kind, job.args?.net ?? job.args?.name]);
+        return post.call(this, job, ...more);
+    };
+    if (%s) GAHB.network = async (...args) => (await release, network(...args));
+}"""
+
+
+def watch(page, hold=False):
+    page.wait_for_selector(".gahb-live-stage")
+    page.evaluate(WATCH % ("true" if hold else "false"))
+
+
+def asked(page, kind):
+    """The networks, or sets, of the jobs of a kind that the page has asked for."""
+    return [name for found, name in page.evaluate("window.asked") if found == kind]
+
+
+def said(page):
+    return page.locator(".gahb-live-said").text_content()
+
+
+def main_button(page):
+    return page.locator(".gahb-live-main").first
+
+
+RUNS = {"climb": 2, "pair": 2, "inpaint": 4, "cascade": 1}  # how many ascents one run begins with
+
+
+@pytest.mark.parametrize("name", ["front", *RUNS])
+def test_a_double_click_starts_one_run(browser, site, name):
+    opened = open_chapter(browser, site, name) if name in RUNS else open_front(browser, site)
+    with opened as (page, complaints):
+        watch(page, hold=True)
+        main_button(page).dblclick()
+        page.get_by_role("button", name="stop", exact=True).wait_for()  # while its network loads
+        page.evaluate("window.release()")
+        page.wait_for_function("window.asked.some(([kind]) => kind === 'ascend')")
+        page.wait_for_timeout(300)
+        assert len(asked(page, "ascend")) == RUNS.get(name, 1)
+        assert said(page) == ""
+        assert complaints == []
+
+
+@pytest.mark.parametrize("name", ["front", *RUNS])
+def test_a_run_can_be_stopped_while_its_network_loads(browser, site, name):
+    opened = open_chapter(browser, site, name) if name in RUNS else open_front(browser, site)
+    with opened as (page, complaints):
+        watch(page, hold=True)
+        label = main_button(page).text_content()
+        main_button(page).click()
+        page.get_by_role("button", name="stop", exact=True).click(force=True)
+        page.evaluate("window.release()")
+        page.get_by_role("button", name=label, exact=True).wait_for()
+        assert asked(page, "ascend") == []
+        assert said(page) == ""
+        assert complaints == []
+
+
+def open_front(browser, site):
+    return open_page(browser, site.as_uri() + "/", "book/0.html", "light")
+
+
+def begin_ascent(page):
+    page.get_by_role("button", name="ascend from noise").click()
+    page.get_by_text("σ̂ =").wait_for(timeout=60_000)
+
+
+def test_a_network_chosen_during_an_ascent_takes_over_what_was_reached(browser, site):
+    with open_front(browser, site) as (page, complaints):
+        watch(page)
+        begin_ascent(page)
+        page.get_by_role("button", name="disks").click()
+        page.get_by_role("button", name="ascend from noise").wait_for()  # at once, not at the end
+        page.wait_for_function("window.asked.some(([k, n]) => k === 'denoise' && n === 'disks')")
+        wait_for_eigenvectors(page)
+        assert "has not been loaded" not in said(page)
+        drawing = drawn(page)
+        assert drawing.std() > 0.01  # not the jumper, nor nothing
+        assert complaints == []
+
+
+@pytest.mark.parametrize("what", ["example", "photograph", "drawing"])
+def test_what_is_chosen_or_drawn_during_an_ascent_stays(browser, site, what):
+    with open_front(browser, site) as (page, complaints):
+        watch(page)
+        page.get_by_role("button", name="a bag").click()
+        wait_for_eigenvectors(page)
+        bag = drawn(page)
+        begin_ascent(page)
+        if what == "example":
+            page.get_by_role("button", name="a boot").click()
+        elif what == "photograph":
+            open_photograph(page, a_photograph(120, 80))
+        else:
+            page.locator(".gahb-live-draw").click()
+        page.get_by_role("button", name="ascend from noise").wait_for()
+        wait_for(lambda: not np.array_equal(drawn(page), bag), "another drawing")
+        chosen = drawn(page)
+        page.wait_for_timeout(1_500)  # longer than an ascent's pictures need
+        assert np.array_equal(drawn(page), chosen)
+        if what == "drawing":  # a dab on the bag, and nothing of the ascent
+            assert (chosen != bag).sum() < 40
+        assert complaints == []
+
+
+def test_the_residual_moves_under_the_pointer_during_an_ascent(browser, site):
+    with open_front(browser, site) as (page, complaints):
+        watch(page)
+        begin_ascent(page)
+        page.locator(".gahb-live-panel canvas").nth(2).hover()
+        seen = pixels_of(page, 3)
+        page.wait_for_function(
+            "b => document.querySelectorAll('.gahb-live-panel canvas')[3].toDataURL() !== b",
+            arg=seen,
+        )
+        assert page.get_by_text("y − f(y)").is_visible()
+        assert asked(page, "filter") == []
+        page.get_by_role("button", name="stop").press("Enter")  # the pointer stays where it is
+        page.get_by_text("filter of this pixel").wait_for()
+        assert complaints == []
+
+
+def test_a_choice_during_a_run_ends_it_and_is_what_is_shown(browser, site):
+    with open_chapter(browser, site, "climb") as (page, complaints):
+        watch(page)
+        page.get_by_role("button", name="ascend", exact=True).click()
+        page.get_by_text("σ̂ =").first.wait_for(timeout=60_000)
+        page.get_by_role("button", name="other seed").click()  # anew, at once
+        page.wait_for_function("window.asked.filter(([k]) => k === 'ascend').length === 4")
+        page.get_by_role("slider", name="σ_end").press("ArrowLeft")
+        page.get_by_role("button", name="ascend", exact=True).wait_for()
+        shown = pictures_of(page)
+        page.wait_for_timeout(1_000)
+        assert pictures_of(page) == shown  # what is on its way belongs to nobody
+        assert page.locator(".gahb-live-status").text_content().startswith("The law takes")
+        assert complaints == []
+
+
+def test_a_pair_is_of_the_choice_that_is_marked(browser, site):
+    with open_chapter(browser, site, "pair") as (page, complaints):
+        watch(page)
+        main_button(page).click()
+        page.wait_for_function("window.asked.filter(([k]) => k === 'ascend').length === 2")
+        page.get_by_role("button", name="none (β = 1)").click()
+        page.locator(".gahb-live-status").filter(has_text="correlate").wait_for(timeout=60_000)
+        assert "β = 1:" in page.locator(".gahb-live-status").text_content()
+        assert len(asked(page, "ascend")) == 4
+        assert complaints == []
+
+
+def test_completions_of_another_picture_are_not_shown_as_those_of_this(browser, site):
+    with open_chapter(browser, site, "inpaint") as (page, complaints):
+        watch(page)
+        main_button(page).click()
+        page.wait_for_function("window.asked.some(([k]) => k === 'ascend')")
+        page.locator("[aria-label=picture] button").nth(1).click()
+        page.get_by_role("button", name="complete", exact=True).wait_for()
+        shown = pictures_of(page)
+        page.wait_for_timeout(1_000)
+        assert pictures_of(page) == shown
+        assert "answers the new one" in page.locator(".gahb-live-status").text_content()
+        assert complaints == []
+
+
+def test_noise_that_moves_while_filters_are_computed_is_no_error(browser, site):
+    with open_chapter(browser, site, "filters") as (page, complaints):
+        watch(page)
+        slider = page.get_by_role("slider", name="noise σ")
+        slider.press("ArrowRight")
+        page.wait_for_function("window.asked.some(([k]) => k === 'filter')")
+        slider.press("ArrowRight")  # the noisy image is gone while its filters are on their way
+        page.wait_for_function("window.asked.filter(([k]) => k === 'filter').length === 2")
+        page.locator(".gahb-live-status").filter(has_text="Radii hold").wait_for(timeout=60_000)
+        assert said(page) == ""
+        assert complaints == []
+
+
+def test_eigenvectors_of_one_picture_are_not_taken_for_those_of_another(browser, site):
+    with open_chapter(browser, site, "shrink") as (page, complaints):
+        watch(page)
+        page.get_by_role("button", name="the network's own").click()
+        page.wait_for_function("window.asked.some(([k]) => k === 'eigenpairs')")
+        page.get_by_role("button", name="Fourier").click()
+        page.get_by_role("button", name="other noise").click()
+        page.locator(".gahb-live-status").filter(has_text="of 1024 kept").wait_for()
+        before = len(asked(page, "eigenpairs"))
+        page.get_by_role("button", name="the network's own").click()
+        page.locator(".gahb-live-status").filter(has_text="of 48 kept").wait_for(timeout=60_000)
+        assert len(asked(page, "eigenpairs")) == before + 1  # sought anew
+        assert complaints == []
+
+
+def test_a_failure_that_is_out_of_date_hides_nothing(browser, site):
+    """A network that is missing, and another that was chosen meanwhile."""
+    with open_front(browser, site) as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        page.evaluate(
+            """() => {
+                const network = GAHB.network, late = new Promise(done => (window.release = done));
+                GAHB.network = (item, ...more) => item.name === 'disks'
+                    ? late.then(() => { throw new Error('it is missing'); })
+                    : network(item, ...more);
+            }"""
+        )
+        page.get_by_role("button", name="disks").click()
+        page.get_by_role("button", name="garments", exact=False).first.click()
+        page.evaluate("window.release()")
+        wait_for_eigenvectors(page)
+        assert said(page) == ""
+        assert complaints == []
+
+
+# --- a button keeps its place ---------------------------------------------------------------
+
+PLACES = """() => {
+    const stage = document.querySelector('.gahb-live-stage').getBoundingClientRect();
+    const inputs = '.gahb-live-tools button, .gahb-live-tools input, .gahb-live-atoms button';
+    return [...document.querySelectorAll(inputs)].filter(b => b.type !== 'file').map(b => {
+        const r = b.getBoundingClientRect();
+        return [r.left - stage.left, r.top - stage.top, r.width, r.height].map(v => Math.round(v));
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["front", *CHAPTERS])
+def test_controls_keep_their_places_while_a_figure_works(browser, site, name, width):
+    opened = open_chapter(browser, site, name) if name in CHAPTERS else open_front(browser, site)
+    with opened as (page, complaints):
+        page.set_viewport_size({"width": width, "height": 900})
+        watch(page)
+        before = page.evaluate(PLACES)
+        label = CHAPTERS[name][1] if name in CHAPTERS else "ascend from noise"
+        if label:
+            page.get_by_role("button", name=label, exact=True).focus()
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_role("slider").first.press("ArrowRight")
+        assert page.evaluate(PLACES) == before  # with "stop" on the button
+        said = CHAPTERS[name][2] if name in CHAPTERS else "products"
+        page.locator(".gahb-live-status").filter(has_text=said).wait_for(timeout=60_000)
+        assert page.evaluate(PLACES) == before
+        assert complaints == []
+
+
+# --- other browsers, other hands ------------------------------------------------------------
+
+
+def test_a_harmonic_that_was_tapped_comes_to_rest(browser, site):
+    """A finger has left the tile when its focus arrives."""
+    with browser.new_context(has_touch=True, viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.goto(site.as_uri() + "/book/0.html")
+        page.wait_for_selector(".gahb-live-stage")
+        page.get_by_role("button", name="a bag").tap()
+        wait_for_eigenvectors(page)
+        tile = page.locator("button.gahb-live-atom").nth(2)
+        tile.tap()
+        page.wait_for_function("document.activeElement.matches('button.gahb-live-atom')")
+        page.wait_for_timeout(100)
+        shown = pixels_of(page, 2)
+        page.wait_for_timeout(400)
+        assert pixels_of(page, 2) == shown
+        page.keyboard.press("Tab")  # by the keyboard the next one sways as long as it has the focus
+        page.wait_for_function(
+            "b => document.querySelectorAll('.gahb-live-panel canvas')[2].toDataURL() !== b",
+            arg=shown,
+        )
+
+
+def test_a_mouse_that_goes_on_to_another_harmonic_moves_that_one(browser, site):
+    with open_front(browser, site) as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        page.emulate_media(reduced_motion="no-preference")
+        page.get_by_role("button", name="a bag").click()
+        wait_for_eigenvectors(page)
+        for k in (1, 4):  # a click takes the focus from the other
+            page.locator("button.gahb-live-atom").nth(k).click()
+        shown = pixels_of(page, 2)
+        page.wait_for_function(
+            "b => document.querySelectorAll('.gahb-live-panel canvas')[2].toDataURL() !== b",
+            arg=shown,
+        )
+        assert complaints == []
+
+
+# a browser that resists fingerprinting: random pixels for those that are asked for
+RESISTING = """CanvasRenderingContext2D.prototype.getImageData = (x, y, w, h) =>
+    new ImageData(Uint8ClampedArray.from({length: 4 * w * h}, () => 256 * Math.random()), w, h);"""
+# a browser that changes last bits
+FARBLING = """const read = CanvasRenderingContext2D.prototype.getImageData;
+CanvasRenderingContext2D.prototype.getImageData = function (...area) {
+    const image = read.apply(this, area);
+    image.data.forEach((v, i) => (image.data[i] = v ^ (i % 3 === 0)));
+    return image;
+};"""
+
+
+@pytest.mark.parametrize("script", [RESISTING, FARBLING])
+def test_a_browser_that_hides_pixels_says_so_in_place_of_noise(browser, site, script):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script(script)
+        page.goto(site.as_uri() + "/book/0.html")
+        page.wait_for_selector(".gahb-live-stage")
+        open_photograph(page, a_photograph(120, 80))
+        if script == FARBLING:
+            page.locator(".gahb-live-draw[data-live]").wait_for()
+            assert "fingerprinting" not in said(page)
+            return
+        page.locator(".gahb-live-said").filter(has_text="against fingerprinting").wait_for()
+        assert page.locator(".gahb-live-draw[data-live]").count() == 0
+
+
+def test_the_status_counts_the_eigenvectors_that_were_computed(browser, site):
+    with open_front(browser, site) as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        page.evaluate(
+            """() => {
+                const post = Worker.prototype.postMessage;
+                Worker.prototype.postMessage = function (job) {
+                    const four = job.kind === 'eigenpairs' && {args: {...job.args, num: 4}};
+                    return post.call(this, {...job, ...four});
+                };
+            }"""
+        )
+        page.get_by_role("button", name="a bag").click()
+        page.get_by_text("off by 0.01").wait_for()  # the last of its lines
+        assert "the least exact of 4 is" in page.locator(".gahb-live-status").text_content()
+        assert complaints == []
+
+
+def test_a_slider_that_a_browser_moved_meanwhile_is_listened_to(browser, site):
+    """WebKit keeps a page that is left, and moves its controls without an event."""
+    with open_chapter(browser, site, "line") as (page, complaints):
+        page.wait_for_selector(".gahb-live-stage")
+        before = page.locator(".gahb-live-status").text_content()
+        page.locator("input[type=range]").first.evaluate("input => (input.value = 200)")
+        page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+        page.wait_for_function(
+            "b => document.querySelector('.gahb-live-status').textContent !== b", arg=before
+        )
+        assert complaints == []
+
+
+@pytest.mark.parametrize("width", [320, 360])
+@pytest.mark.parametrize("index", range(2 + len(CHAPTERS)))
+def test_no_figure_is_wider_than_a_narrow_window(browser, site, index, width):
+    with browser.new_context(viewport={"width": width, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/book/{index}.html")
+        page.wait_for_selector(".gahb-live-stage")
+        assert not is_wider_than_its_window(page)
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('.gahb-live *')]
+            .filter(e => e.getClientRects().length && !e.matches('.gahb-live-hidden'))
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+            .map(e => e.outerHTML.slice(0, 80))"""
+        )
+        assert cut == []
+
+
+def test_without_javascript_the_picture_is_large_and_nobody_is_told_to_draw(browser, site):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(site.as_uri() + "/book/0.html")
+        box = page.locator(".gahb-live-picture").bounding_box()
+        assert box["width"] > 600  # 396 of its own
+        text = page.locator(".gahb-live").inner_text()
+        assert "moves only with JavaScript" in text
+        assert "A jumper of 32 by 32 pixels" in text
+        assert "Draw on" not in text

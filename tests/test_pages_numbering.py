@@ -67,9 +67,17 @@ def test_figures_count_on_and_two_may_share_a_paragraph():
         nodes.paragraph("", "", nodes.strong("", "Figure."), nodes.Text(" Of nothing.")),
     )
     assert "Figure 1." in captions(page)[0]
-    assert captions(page)[1] == '<p><span class="gahb-number">Figure 2.</span></p>'
+    number = '<span class="gahb-number">Figure 2.</span>'
+    assert captions(page)[1] == f"<p>{number} Explained together with Figure 3, below.</p>"
     assert captions(page)[2] == f"<p>{NUMBER.replace('re {}', 'res 2 and 3')} Both.</p>"
     assert html_of(page).rstrip().endswith("<p><strong>Figure.</strong> Of nothing.</p>")
+
+
+def test_no_number_stands_alone():
+    html = figure_html('<img class="x" alt="A cat &amp; a dog.">', None)
+    page = page_of(cell(nodes.raw("", html, format="html")), nodes.paragraph("", "Text."))
+    number = '<span class="gahb-number">Figure 1.</span>'
+    assert captions(page) == [f"<p>{number} A cat &amp; a dog.</p>"]
 
 
 @pytest.mark.parametrize("word", ["Figure.", "Figure and table."])

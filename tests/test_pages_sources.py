@@ -75,7 +75,7 @@ def test_code_makes_exactly_the_pages_stale_that_use_it(book, change):
     # all pages but three load networks, and the authors' are among those
     stale = change("gahb_core/authors.py", "import io\n", "import io\nextra = 1\n")
     assert stale == set(pages) - {"00_curse", "scale", "16_reproduced"}
-    assert change("gahb_core/pages/run.py", "import os\n", "import os\nextra = 1\n") == set()
+    assert change("gahb_core/pages/run.py", "import sys\n", "import sys\nextra = 1\n") == set()
     assert change("gahb_core/cli/__init__.py", "import os\n", "import os\nextra = 1\n") == set()
 
 

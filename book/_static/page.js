@@ -32,6 +32,11 @@ function turn(figure) {
   [...figure.querySelectorAll(".gahb-frames > img")].forEach((img, i) => (img.hidden = i !== shown));
 }
 
+// A page that comes back from the browser's memory may find its controls reset without an event, and only then.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) setTimeout(() => document.querySelectorAll(".gahb-explore").forEach(turn));
+});
+
 const playing = new Map(); // button → timer
 
 function stop(button) {
@@ -69,13 +74,29 @@ document.addEventListener("click", (event) => {
   }
 });
 
-const SCROLLING = "div.math, .gahb-frames, .gahb-wide, .pst-scrollable-table-container";
+const SCROLLING = "div.math, .gahb-long, .gahb-frames, .gahb-wide, .pst-scrollable-table-container";
+
+// A formula within a line that is wider than its text scrolls by itself; in a table, the table does.
+function hold() {
+  const held = [...document.querySelectorAll(".bd-article .gahb-long")];
+  held.forEach((formula) => formula.classList.remove("gahb-long"));
+  const inline = ".bd-article mjx-container:not([display]):not(div.math *):not(table *)";
+  const wide = [...document.querySelectorAll(inline)].filter((formula) => {
+    const block = formula.closest("p, li, dd, dt, figcaption, summary, h1, h2, h3, h4, div");
+    return block && formula.getBoundingClientRect().width > block.clientWidth + 1;
+  });
+  wide.forEach((formula) => formula.classList.add("gahb-long"));
+  held.filter((formula) => !wide.includes(formula)).forEach((formula) => {
+    for (const key of ["tabindex", "role", "aria-label"]) formula.removeAttribute(key);
+  });
+}
 
 // What scrolls can be reached with Tab, and only that.
 function reach() {
+  hold();
   document.querySelectorAll(SCROLLING).forEach((box) => {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
-    const name = box.matches(".math") ? "formula" : box.matches(".gahb-frames") ? "figure" : "table";
+    const name = box.matches(".math, .gahb-long") ? "formula" : box.matches(".gahb-frames") ? "figure" : "table";
     const said = { tabindex: "0", role: "group", "aria-label": name };
     for (const [key, value] of Object.entries(said)) {
       if (scrolls) box.setAttribute(key, value);
@@ -94,7 +115,8 @@ document.addEventListener("DOMContentLoaded", () => {
     box.append(table);
   });
   // what unfolds a chapter's pages in the sidebar is named after the chapter
-  document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((summary) => {
+  document.querySelectorAll("summary > .toctree-toggle").forEach((toggle) => {
+    const summary = toggle.parentElement;
     const chapter = summary.closest("li")?.querySelector("a")?.textContent.trim();
     summary.setAttribute("aria-label", `Pages of ${chapter}`);
   });

@@ -73,6 +73,23 @@ def _scripts(figure: str) -> list[str]:
     return ["host.js", *(["parts.js"] if figure != "front" else []), f"{figure}.js"]
 
 
+# without a script a caption that tells the reader what to do gives way to what the picture shows
+_STILL = (
+    "<noscript><style>.gahb-live>.gahb-caption{{display:none}}</style>"
+    '<p class="gahb-note">This figure moves only with JavaScript. {}</p></noscript>'
+)
+
+
+def _picture(image: Any, alt: str) -> str:
+    """Return the picture made beforehand, as wide as the text also without the style sheet."""
+    source = base64.b64encode(png_bytes(image, levels=32)[0]).decode()
+    return (
+        f'<img class="gahb-live-picture" alt="{html.escape(alt)}" '
+        f'style="width:100%;image-rendering:pixelated" src="data:image/png;base64,{source}">'
+        f"{_STILL.format(html.escape(alt))}"
+    )
+
+
 def _markup(figure: str, asked: str, content: dict, picture: str, caption: str, note: str) -> str:
     """Return the HTML of a figure without scripts and without its end."""
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
@@ -154,11 +171,9 @@ def explore_network(
     ]
     asked = html.escape(" ".join(f"{profile}|{name}" for name in (*networks, *sets)))
     check_alt(alt)
-    source = base64.b64encode(png_bytes(picture, levels=32)[0]).decode()
-    shown = f'<img class="gahb-live-picture" alt="{html.escape(alt)}" src="data:image/png;base64,'
     kept = [{"name": name, "file": script_name(name)} for name in sets]
     content = (data or {}) | {"networks": files, "sets": kept}
-    markup = _markup(figure, asked, content, f'{shown}{source}">', caption, note)
+    markup = _markup(figure, asked, content, _picture(picture, alt), caption, note)
     if in_page():
         return HTML(f"{markup}{_BOOT}</figure>")
     return _Widget(figure, f"{markup}</figure>", [*networks, *sets], profile)

@@ -8,7 +8,11 @@ from torch import Generator, Tensor, nn
 from gahb_core.checks import check_number
 from gahb_core.networks.models import BFCNN, UNet
 from gahb_core.networks.transformer import Transformer
-from gahb_core.noise import draw_normal, make_generator
+from gahb_core.noise import make_generator
+
+
+def _draw(shape: torch.Size, generator: Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def _initialize_transformer(net: Transformer, generator: Generator, gain: float) -> Transformer:
@@ -19,9 +23,9 @@ def _initialize_transformer(net: Transformer, generator: Generator, gain: float)
     with torch.no_grad():
         for linear in (m for m in net.modules() if isinstance(m, nn.Linear)):
             w = linear.weight
-            drawn = draw_normal(w.shape, generator)
+            drawn = _draw(w.shape, generator)
             w.copy_(drawn * gain / math.sqrt(w.shape[1]))
-        net.places.copy_(0.02 * draw_normal(net.places.shape, generator))
+        net.places.copy_(0.02 * _draw(net.places.shape, generator))
         for block in net.blocks:
             block.mix.weight.zero_()
             block.narrow.weight.zero_()
@@ -53,7 +57,7 @@ def initialize(
             w = conv.weight
             # a transposed convolution (in, out, 2, 2) with stride 2 sums `in` terms a pixel
             fan_in = w.shape[0] if isinstance(conv, nn.ConvTranspose2d) else math.prod(w.shape[1:])
-            z = draw_normal(w.shape, generator)
+            z = _draw(w.shape, generator)
             w.copy_(z * gain * math.sqrt(2 / fan_in))
         for conv in net.conv_layers[1:-1] if isinstance(net, BFCNN) else ():
             size = conv.kernel_size[0]

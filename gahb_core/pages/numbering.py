@@ -6,6 +6,7 @@ that belongs to both. There its formulas and references are those of the page; h
 moves into its `<figcaption>`.
 """
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -49,22 +50,28 @@ def _bold_word(figure: nodes.Node) -> nodes.strong | None:
     return None
 
 
-def _add_number(html: str, label: str) -> str:
-    """Return the HTML of a figure with its label at the head of its caption."""
+def _add_number(html: str, label: str, otherwise: str = "") -> str:
+    """Return the HTML of a figure with its label at the head of its caption.
+
+    One without a caption gets `otherwise`, or, if it is one picture, what that says to those who
+    do not see it: no number stands alone.
+    """
     start = html.index(">", html.index(OPENING)) + 1
     bold = f'<span class="gahb-number">{label}</span>'
     if html[start:].startswith("<p>"):
         return f"{html[:start]}<p>{bold} {html[start + 3 :]}"
-    return f"{html[:start]}<p>{bold}</p>{html[start:]}"
+    said = [otherwise] if otherwise else re.findall(r'<img [^>]*?\balt="([^"]+)"', html)
+    words = f" {said[0].rstrip('.')}." if len(said) == 1 else ""
+    return f"{html[:start]}<p>{bold}{words}</p>{html[start:]}"
 
 
-def _finish(figure: nodes.Node, label: str, word: nodes.strong | None) -> None:
+def _finish(figure: nodes.Node, label: str, word: nodes.strong | None, otherwise: str = "") -> None:
     """Put `label` before the figure's caption, and the paragraph of the bold word into it."""
     image = isinstance(figure, nodes.image)
     html = AFTER if image else figure.astext()
     end = html.rindex(CLOSING)
     if word is None:
-        html = _add_number(html, label)
+        html = _add_number(html, label, otherwise)
         end, moved = html.rindex(CLOSING), []
     else:
         paragraph = word.parent
@@ -82,6 +89,12 @@ def _finish(figure: nodes.Node, label: str, word: nodes.strong | None) -> None:
     figure.replace_self(nodes.container("", *before, head, *moved, tail))
 
 
+def _speaks_for_two(words: list[nodes.strong | None], i: int) -> bool:
+    """Return whether the caption of figure i is that of the one before as well: "**Figures.**"."""
+    word = words[i]
+    return word is not None and word.astext().startswith("Figures") and i > 0 and not words[i - 1]
+
+
 class NumberFigures(SphinxPostTransform):
     """Numbers the figures of a page from 1, once the form of each output has been chosen."""
 
@@ -92,17 +105,20 @@ class NumberFigures(SphinxPostTransform):
         """Change the page's tree."""
         figures = [node for node in self.document.findall() if _is_figure(node)]
         cells = [_part_of_page(figure) for figure in figures]
-        without = 0  # figures since the last caption: "Figures." speaks for two at most
-        for i, (figure, cell) in enumerate(zip(figures, cells, strict=True)):
-            last = cell not in cells[i + 1 :]
-            word = _bold_word(figure) if last else None
-            label = f"Figure {i + 1}."
+        # the last figure of a cell has the caption below it
+        words = [
+            None if cell in cells[i + 1 :] else _bold_word(figure)
+            for i, (figure, cell) in enumerate(zip(figures, cells, strict=True))
+        ]
+        for i, (figure, word) in enumerate(zip(figures, words, strict=True)):
+            label, otherwise = f"Figure {i + 1}.", ""
             if word is not None:
                 label = word.astext().replace("Figure", f"Figure {i + 1}", 1)
-                if word.astext().startswith("Figures") and without:
+                if _speaks_for_two(words, i):
                     label = word.astext().replace("Figures", f"Figures {i} and {i + 1}", 1)
-            _finish(figure, label, word)
-            without = 0 if word is not None else without + 1
+            elif i + 1 < len(words) and _speaks_for_two(words, i + 1):
+                otherwise = f"Explained together with Figure {i + 2}, below"
+            _finish(figure, label, word, otherwise)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

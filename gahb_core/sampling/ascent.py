@@ -36,7 +36,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number, check_shape
 from gahb_core.denoisers import Denoiser, estimate_sigma
-from gahb_core.noise import draw_normal, make_generator, sample_normal
+from gahb_core.noise import make_generator, sample_normal
 from gahb_core.probes import check_pure, estimate
 
 MOST_STEPS = 1_000_000  # of a schedule
@@ -246,7 +246,8 @@ def _ascend(
 
 
 def _draw(y: Tensor, rows: Tensor, streams: list[torch.Generator]) -> Tensor:
-    z = [draw_normal(y.shape[1:], streams[i]) for i in rows.tolist()]
+    like = {"dtype": torch.float32, "device": "cpu"}
+    z = [torch.randn(y.shape[1:], generator=streams[i], **like) for i in rows.tolist()]
     return torch.stack(z).to(y)
 
 

@@ -24,7 +24,7 @@ from gahb_core.densities import EnergyNet, dual_errors
 from gahb_core.images import ImageSet, open_images
 from gahb_core.multiscale import haar_level
 from gahb_core.networks import BiasFreeNorm
-from gahb_core.noise import draw_normal, make_generator
+from gahb_core.noise import make_generator
 from gahb_core.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.state import FIELDS, read_state, write_state
@@ -96,7 +96,8 @@ def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Ten
     given, x = clean_bands(recipe, images.take(indices))
     generator = make_generator(recipe.seed, "noise", step)
     sigma = recipe.law.sample(len(x), generator)
-    noise = sigma[:, None, None, None] * draw_normal(x.shape, generator)
+    z = torch.randn(x.shape, generator=generator, dtype=torch.float32, device="cpu")
+    noise = sigma[:, None, None, None] * z
     y = torch.cat([given, x + noise], 1)
     return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 

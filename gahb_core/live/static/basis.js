@@ -10,6 +10,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   const cut = () => Float32Array.from({ length: N }, (_, i) => photo[(corner[0] + Math.floor(i / W)) * data.side + corner[1] + (i % W)]);
   let x = photo ? cut() : examples[0], sigma = data.sigma, seed = 1, chosen = 0, item = data.networks[0];
   let y = null, estimate = null, step = null, turn = 0, amount = 0;
+  let owner = "", pointed = null; // the network whose estimate is shown; the pixel whose filter is
 
   const panels = [
     panel("y = x + σz", "the noisy picture"),
@@ -43,6 +44,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   });
   const nets = GAHB.choice(data.networks.map((n) => n.label), 0, (i) => {
     item = data.networks[i];
+    find.end();
     step = null;
     refresh();
   });
@@ -61,7 +63,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
   }
 
   function choose(k) {
-    chosen = k;
+    [chosen, pointed] = [k, null];
     GAHB.mark(bars, bars[k]);
     if (step) showMoved();
     else refresh();
@@ -72,6 +74,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     if (!step || !estimate) return;
     const e = step.atoms[Math.min(chosen, step.atoms.length - 1)], most = GAHB.scaleOf(e);
     clean.show(estimate.map((v, i) => v + (0.5 * a * e[i]) / most), H, W);
+    if (pointed) return;
     atom.show(e, H, W, true);
     atom.title.textContent = `e, number ${chosen + 1}`;
     atom.value.textContent = `λ = ${step.lam[Math.min(chosen, step.lam.length - 1)].toFixed(2)}`;
@@ -97,13 +100,14 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       if (mine !== turn) return;
       const now = GAHB.methods.addNoise(x, sigma, seed), answer = await call("denoise", { net: item.name, y: now, H, W });
       if (mine !== turn) return;
-      [y, estimate] = [now, answer.estimate];
+      [y, estimate, owner] = [now, answer.estimate, item.name];
       say("");
       noisy.show(y, H, W);
       clean.show(estimate, H, W);
       noisy.value.textContent = `${GAHB.methods.psnr(y, x).toFixed(1)} dB`;
       clean.value.textContent = `${GAHB.methods.psnr(estimate, x).toFixed(1)} dB`;
       find({ net: item.name, y, H, W, num: NUM });
+      if (pointed) showFilter(pointed);
       if (photo) exact.show(x, H, W);
       if (!data.sets.length) return;
       await imageSet(data.sets[0]);
@@ -112,7 +116,7 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
       exact.show(other.estimate, H, W);
       exact.value.textContent = `${GAHB.methods.psnr(other.estimate, x).toFixed(1)} dB`;
     } catch (error) {
-      say(`The figure keeps its picture: ${error.message}.`);
+      if (mine === turn) say(`The figure keeps its picture: ${error.message}.`);
     }
   }
 
@@ -123,11 +127,17 @@ GAHB.figures.basis = function (box, data, { say, network, imageSet }) {
     status.textContent = GAHB.howLong(found, seconds);
   });
 
-  GAHB.pointAt(clean.canvas, W, async ([c, r]) => {
+  async function showFilter(at) {
+    pointed = at;
     if (!y) return;
-    const filter = await call("filter", { net: item.name, y, H, W, pixel: r * W + c });
+    const asked = y, filter = await call("filter", { net: owner, y, H, W, pixel: at[1] * W + at[0] }).catch((error) => say(`${error.message}.`));
+    if (!filter || pointed !== at || asked !== y) return; // another pixel, another picture, or none
     atom.show(filter, H, W, true);
     atom.title.textContent = "filter of this pixel";
     atom.value.textContent = `⟨filter, y⟩ = ${GAHB.methods.dot(filter, y).toFixed(2)}`;
-  }, () => showMoved());
+  }
+  GAHB.pointAt(clean.canvas, W, showFilter, () => {
+    pointed = null;
+    showMoved();
+  });
 };

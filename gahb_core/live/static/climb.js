@@ -7,7 +7,7 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
   const { button, call, panel, group } = GAHB;
   const W = data.size, H = W, item = data.networks[0], startOf = GAHB.starts(data.start);
   const way = { h: data.h, beta: data.beta, sigmaEnd: data.sigmaEnd, ramp: true };
-  let seed = 1, jobs = [];
+  let seed = 1;
 
   const panels = [
     panel("y, the network's", "where the network's ascent stands"),
@@ -24,11 +24,11 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
     way.ramp = i === 0;
     showLaw();
   });
-  const go = button("ascend", () => (jobs.length ? jobs.forEach((job) => job.stop()) : climb()), { className: "gahb-live-main" });
+  const ascent = GAHB.runs("ascend", say, climb);
   const status = GAHB.stage(box, panels, [
     GAHB.tools(
       choose("h", "step h", data.hs, 3), choose("beta", "β", data.betas, 2), choose("sigmaEnd", "σ_end", data.ends, 3),
-      group("step", ...ramp), go, button("other seed", () => { seed++; if (!jobs.length) climb(); })),
+      group("step", ...ramp), ascent.button, button("other seed", () => { seed++; ascent.begin(); })),
     chart.box,
   ]);
   drawLines([[], []]);
@@ -51,38 +51,32 @@ GAHB.figures.climb = function (box, data, { say, network, imageSet }) {
     ], [0, Math.max(levels.length, ours.length, others.length) - 1]);
   }
 
-  function showLaw() {
-    if (!jobs.length) drawLines([[], []]);
+  function showLaw() { // of the way that was chosen: an ascent by another ends
+    ascent.end();
+    drawLines([[], []]);
     status.textContent = `The law takes ${law().length - 1} steps.`;
   }
 
-  async function climb() {
-    try {
-      await network(item);
-      await imageSet(data.sets[0]);
-      say("");
-      const lines = [[], []], start = startOf(2 * seed);
-      const show = (k) => (step) => {
-        if (!step.y) return;
-        panels[2 * k].show(step.y, H, W);
-        panels[2 * k + 1].show(step.estimate, H, W);
-        panels[2 * k].value.textContent = `step ${step.iteration}, σ̂ = ${step.sigma.toFixed(2)}`;
-        lines[k].push([step.iteration, step.sigma]);
-        drawLines(lines);
-      };
-      const common = { ...way, y: start, H, W, seed: 2 * seed + 1, pace: law().length > 400 ? 0 : 20 };
-      jobs = [call("ascend", { ...common, net: item.name }, show(0)), call("ascend", { ...common, set: data.sets[0].name, sigma0: 1 }, show(1))];
-      go.textContent = "stop";
-      const ends = await Promise.all(jobs);
-      ends.forEach((end, k) => show(k)(end));
-      const near = await Promise.all(ends.map((end) => call("closest", { set: data.sets[0].name, y: end.estimate, count: data.count })));
-      panels[1].value.textContent = `corr. ${near[0].correlation.toFixed(2)}`;
-      panels[3].value.textContent = `corr. ${near[1].correlation.toFixed(2)}`;
-      status.textContent = `${ends[0].iteration} and ${ends[1].iteration} steps; the law takes ${law().length - 1}. The closest of the hundred garments correlates ${near[0].correlation.toFixed(2)} with the network's image, ${near[1].correlation.toFixed(2)} with the memorizer's.`;
-    } catch (error) {
-      say(`The figure keeps its picture: ${error.message}.`);
-    }
-    jobs = [];
-    go.textContent = "ascend";
+  async function climb(run) {
+    await run.ready(network(item));
+    await run.ready(imageSet(data.sets[0]));
+    say("");
+    const lines = [[], []], start = startOf(2 * seed);
+    const show = (k) => (step) => {
+      if (!step.y) return;
+      panels[2 * k].show(step.y, H, W);
+      panels[2 * k + 1].show(step.estimate, H, W);
+      panels[2 * k].value.textContent = `step ${step.iteration}, σ̂ = ${step.sigma.toFixed(2)}`;
+      lines[k].push([step.iteration, step.sigma]);
+      drawLines(lines);
+    };
+    const common = { ...way, y: start, H, W, seed: 2 * seed + 1, pace: law().length > 400 ? 0 : 20 };
+    const jobs = [run.call("ascend", { ...common, net: item.name }, show(0)), run.call("ascend", { ...common, set: data.sets[0].name, sigma0: 1 }, show(1))];
+    const ends = await run.owned(Promise.all(jobs));
+    ends.forEach((end, k) => show(k)(end));
+    const near = await run.owned(Promise.all(ends.map((end) => call("closest", { set: data.sets[0].name, y: end.estimate, count: data.count }))));
+    panels[1].value.textContent = `corr. ${near[0].correlation.toFixed(2)}`;
+    panels[3].value.textContent = `corr. ${near[1].correlation.toFixed(2)}`;
+    status.textContent = `${ends[0].iteration} and ${ends[1].iteration} steps; the law takes ${law().length - 1}. The closest of the hundred garments correlates ${near[0].correlation.toFixed(2)} with the network's image, ${near[1].correlation.toFixed(2)} with the memorizer's.`;
   }
 };

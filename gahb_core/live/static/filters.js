@@ -19,15 +19,15 @@ GAHB.figures.filters = function (box, data, { say, network }) {
   )]);
 
   const show = GAHB.latest(say, async () => {
-    const { flat, details } = data.fields[field], [flatItem, lowItem, ...more] = names([flat, data.low, ...details]);
+    const { flat, details } = data.fields[field], pointed = [...at], [flatItem, lowItem, ...more] = names([flat, data.low, ...details]);
     for (const item of [flatItem, lowItem, ...more]) await network(item);
     say("");
-    y = y || GAHB.methods.addNoise(x, sigma, seed);
-    const [column, row] = at, pixel = row * W + column, common = { y, H: W, W };
+    const now = (y = y || GAHB.methods.addNoise(x, sigma, seed)); // a control that moves meanwhile takes y away
+    const [column, row] = pointed, pixel = row * W + column, common = { y: now, H: W, W };
     const [estimate, one, other] = await Promise.all([
       call("denoise", { net: flat, ...common }), call("filter", { net: flat, pixel, ...common }), call("coarseToFine", { low: data.low, details, pixel, ...common }),
     ]);
-    noisy.show(y, W, W);
+    noisy.show(now, W, W);
     clean.show(x, W, W);
     for (const { canvas } of [noisy, clean]) {
       const pen = canvas.getContext("2d");
@@ -36,16 +36,16 @@ GAHB.figures.filters = function (box, data, { say, network }) {
     }
     pixels.show(one, W, W, true);
     wavelets.show(other.filter, W, W, true);
-    const { psnr } = GAHB.methods, half = (w) => reach(w).toFixed(1);
-    noisy.value.textContent = `${psnr(y, x).toFixed(1)} dB`;
+    const { psnr } = GAHB.methods, half = (w) => reach(w, pointed).toFixed(1);
+    noisy.value.textContent = `${psnr(now, x).toFixed(1)} dB`;
     pixels.value.textContent = `radius ${half(one)}`;
     wavelets.value.textContent = `radius ${half(other.filter)}`;
-    status.textContent = `Row ${row}, column ${column}: x = ${x[pixel].toFixed(2)}, y = ${y[pixel].toFixed(2)}; in pixels ${estimate.estimate[pixel].toFixed(2)} (whole image ${psnr(estimate.estimate, x).toFixed(1)} dB), in wavelets ${other.estimate[pixel].toFixed(2)} (${psnr(other.estimate, x).toFixed(1)} dB). Radii hold 90% of the squared weight.`;
+    status.textContent = `Row ${row}, column ${column}: x = ${x[pixel].toFixed(2)}, y = ${now[pixel].toFixed(2)}; in pixels ${estimate.estimate[pixel].toFixed(2)} (whole image ${psnr(estimate.estimate, x).toFixed(1)} dB), in wavelets ${other.estimate[pixel].toFixed(2)} (${psnr(other.estimate, x).toFixed(1)} dB). Radii hold 90% of the squared weight.`;
   });
 
-  /** The radius around the pixel, in pixels, that holds 90% of a filter's squared weight. */
-  function reach(weights) {
-    const far = Array.from(weights, (w, i) => [Math.hypot(Math.floor(i / W) - at[1], (i % W) - at[0]), w * w]).sort((a, b) => a[0] - b[0]);
+  /** The radius around a pixel, in pixels, that holds 90% of a filter's squared weight. */
+  function reach(weights, [column, row]) {
+    const far = Array.from(weights, (w, i) => [Math.hypot(Math.floor(i / W) - row, (i % W) - column), w * w]).sort((a, b) => a[0] - b[0]);
     const all = far.reduce((s, [, w]) => s + w, 0);
     let sum = 0;
     return far.find(([, w]) => (sum += w) >= 0.9 * all)[0];

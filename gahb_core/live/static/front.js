@@ -8,8 +8,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   const picture = box.querySelector(".gahb-live-picture");
 
   let x = Float32Array.from(examples[data.first]), sigma = data.sigma, seed = 1, item = data.networks[0];
-  let y = null, estimate = null, atoms = [], ink = 1, climb = null, spectrumJob = null, busy = false, stale = false;
-  let cursor = [W >> 1, H >> 1], swaying = 0, pointed = null;
+  let y = null, estimate = null, owner = ""; // what is shown, and the network that made it: set together
+  let reached = null; // the last estimate of the ascent
+  let atoms = [], ink = 1, spectrumJob = null, busy = false, stale = false, chosen = 0;
+  let cursor = [W >> 1, H >> 1], swaying = 0, swayed = -1, pointed = null;
 
   // --- what the reader sees ------------------------------------------------------------------
 
@@ -38,7 +40,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
     },
   });
   const pens = [button("draw", () => choosePen(1)), button("wipe", () => choosePen(0))];
-  const climbButton = button("ascend from noise", () => (climb ? climb.stop() : climbFromNoise()), { className: "gahb-live-main" });
+  const ascent = GAHB.runs("ascend from noise", say, climb, (running) => {
+    drawing.box.classList.toggle("gahb-live-waiting", running);
+    if (!running) refresh();
+  });
   const file = element("input", { type: "file", accept: "image/*", className: "gahb-live-hidden", tabIndex: -1, "aria-label": "a photograph of your own" });
   const photo = button("your photograph", () => file.click(), { title: "from a file or the camera; it does not leave this machine" });
   const nets = data.networks.map((n) => button(n.label, () => chooseNetwork(n)));
@@ -50,12 +55,12 @@ GAHB.figures.front = function (box, data, { say, network }) {
   const stage = element(
     "div", { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, level, climbButton, button("other noise", () => { seed++; refresh(); })),
+    element("div", { className: "gahb-live-tools" }, level, ascent.button, button("other noise", () => { seed++; refresh(); })),
     element("div", { className: "gahb-live-atoms" }, ...tiles.map((t) => t.tile)),
-    status,
     element("div", { className: "gahb-live-tools" },
       group("start from", ...thumbs, photo, file, button("nothing", () => take(new Float32Array(N)))),
       group("brush", ...pens), group("a network that learned", ...nets)),
+    status, // last: it grows, and the buttons keep their places
   );
   picture.before(stage);
   picture.hidden = true;
@@ -73,10 +78,13 @@ GAHB.figures.front = function (box, data, { say, network }) {
     mark(pens, pens[value ? 0 : 1]);
   }
 
-  function chooseNetwork(chosen) {
-    item = chosen;
-    mark(nets, nets[data.networks.indexOf(chosen)]);
+  function chooseNetwork(net) {
+    item = net;
+    mark(nets, nets[data.networks.indexOf(net)]);
+    forget();
     atoms = [];
+    if (ascent.running()) keep(reached); // where the ascent of the other network stands is the drawing
+    ascent.end();
     refresh();
   }
 
@@ -107,7 +115,6 @@ GAHB.figures.front = function (box, data, { say, network }) {
   }
 
   function showRest() {
-    if (pointed) return;
     rest.title.textContent = "y − f(y)";
     rest.value.textContent = "";
     show(rest, y.map((v, i) => v - estimate[i]), true);
@@ -115,45 +122,51 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   // --- what the worker computes --------------------------------------------------------------
 
-  async function wake() {
-    const known = await network(item);
-    if (!estimate) remind();
-    return known;
-  }
   const remind = () => say(x.some((v) => v > 0) ? "" : "Nothing yet: draw with a finger, the mouse, or the keys.");
 
   const failed = (error) => say(`The figure keeps its picture: ${error.message}.`);
 
   async function refresh() {
     showDrawing();
-    if (climb) return;
+    if (ascent.running()) return;
     stale = true;
     if (busy) return;
     busy = true;
-    try {
-      while (stale) {
-        await wake();
-        stale = false;
-        const now = GAHB.methods.addNoise(x, sigma, seed);
-        show(noisy, now);
-        const answer = await call("denoise", { net: item.name, y: now, H, W });
-        if (climb) break;
-        [y, estimate] = [now, answer.estimate];
-        show(clean, estimate);
-        showRest();
-        showPsnr(GAHB.methods.psnr(y, x), GAHB.methods.psnr(estimate, x));
-        if (!stale) spectrum(y, 0.02, 400);
+    while (stale) {
+      stale = false;
+      try {
+        await denoise(item);
+      } catch (error) {
+        if (!stale) failed(error);
       }
-    } catch (error) {
-      failed(error);
-    } finally {
-      busy = false;
     }
-    if (pointed) point(pointed);
+    busy = false;
   }
 
-  function spectrum(at, tol, most) {
+  async function denoise(net) { // it shows nothing once a newer picture is asked for by `refresh`
+    await network(net);
+    remind();
+    if (ascent.running() || net !== item) return;
+    const now = GAHB.methods.addNoise(x, sigma, seed);
+    show(noisy, now);
+    const answer = await call("denoise", { net: net.name, y: now, H, W });
+    if (ascent.running() || net !== item) return;
+    [y, estimate, owner] = [now, answer.estimate, net.name];
+    show(clean, estimate);
+    if (pointed) point(pointed);
+    else showRest();
+    showPsnr(GAHB.methods.psnr(y, x), GAHB.methods.psnr(estimate, x));
+    if (!stale) spectrum(0.02, 400);
+  }
+
+  /** What is being sought belongs to a picture or a network that is gone. */
+  function forget() {
     if (spectrumJob) spectrumJob.stop();
+    spectrumJob = null;
+  }
+
+  function spectrum(tol, most) { // at what is shown
+    forget();
     const begun = performance.now();
     const draw = (step) => {
       if (spectrumJob !== job || !step) return;
@@ -163,49 +176,47 @@ GAHB.figures.front = function (box, data, { say, network }) {
         showFactor(k, step.lam[k], step.residuals[k]);
       });
       const worst = Math.max(...step.residuals), seconds = (performance.now() - begun) / 1000;
-      status.textContent = `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s: the least exact of the twelve is off by ${worst.toFixed(3)}.`;
+      status.textContent = `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s: the least exact of ${step.residuals.length} is off by ${worst.toFixed(3)}.`;
     };
-    const args = { net: item.name, y: at, H, W, num: NUM, tol, most, start: atoms.length ? atoms : null };
+    const args = { net: owner, y, H, W, num: NUM, tol, most, start: atoms.length ? atoms : null };
     const job = call("eigenpairs", args, draw);
     spectrumJob = job;
     job.then((last) => {
       if (!last.stopped) draw(last);
       if (spectrumJob === job) spectrumJob = null;
-    }).catch(failed);
+    }).catch((error) => spectrumJob === job && failed(error));
   }
 
-  async function climbFromNoise() {
-    try {
-      await wake();
-      const start = GAHB.methods.noise(N, Math.floor(Math.random() * 2 ** 31)).map((z) => 0.5 + z);
-      const job = call("ascend", { net: item.name, y: start, H, W, beta: 0.1, sigmaEnd: 0.02, pace: data.pace, seed: Math.floor(Math.random() * 2 ** 31) }, (step) => climb === job && showStep(step));
-      climb = job;
-      climbButton.textContent = "stop";
-      drawing.box.classList.add("gahb-live-waiting");
-      const last = await job;
-      showStep(last);
-      x = last.estimate.map((v) => Math.min(1, Math.max(0, v)));
-    } catch (error) {
-      failed(error);
-    }
-    climb = null;
-    climbButton.textContent = "ascend from noise";
-    drawing.box.classList.remove("gahb-live-waiting");
-    refresh();
+  async function climb(run) {
+    reached = null;
+    const net = item, random = () => Math.floor(Math.random() * 2 ** 31);
+    await run.ready(network(net));
+    forget();
+    const start = GAHB.methods.noise(N, random()).map((z) => 0.5 + z), showStep = (step) => showClimb(step, net);
+    const last = await run.owned(run.call("ascend", { net: net.name, y: start, H, W, beta: 0.1, sigmaEnd: 0.02, pace: data.pace, seed: random() }, showStep));
+    showStep(last);
+    keep(last.estimate);
   }
 
-  function showStep(step) {
-    [y, estimate] = [step.y, step.estimate];
+  function showClimb(step, net) {
+    [y, estimate, owner, reached] = [step.y, step.estimate, net.name, step.estimate];
     show(noisy, y);
     show(clean, estimate);
-    showRest();
+    showRest(); // also under the pointer: no filter is shown during an ascent
     showPsnr(NaN, NaN);
     noisy.value.textContent = `step ${step.iteration}, σ̂ = ${step.sigma.toFixed(2)}`;
-    if (!spectrumJob) spectrum(y, 0.05, 60);
+    if (!spectrumJob) spectrum(0.05, 60);
   }
 
+  function keep(image) {
+    if (image) x = image.map((v) => Math.min(1, Math.max(0, v)));
+  }
+
+  /** Draw what the reader has chosen: an ascent on its way is over. */
   function take(image) {
+    chosen++;
     x = Float32Array.from(image);
+    ascent.end();
     remind();
     refresh();
   }
@@ -213,6 +224,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
   // --- drawing -------------------------------------------------------------------------------
 
   function dab(px, py, radius = 1.5) {
+    chosen++;
+    ascent.end();
     for (let r = 0; r < H; r++) for (let c = 0; c < W; c++) {
       const reach = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(c + 0.5 - px, r + 0.5 - py)));
       x[r * W + c] += reach * (ink - x[r * W + c]);
@@ -259,18 +272,33 @@ GAHB.figures.front = function (box, data, { say, network }) {
   // --- a photograph --------------------------------------------------------------------------
 
   file.addEventListener("change", async () => {
-    const [chosen] = file.files;
+    const [picked] = file.files;
     file.value = "";
-    if (!chosen) return;
+    if (!picked) return;
+    const mine = ++chosen;
+    if (!readsPixels()) {
+      say("This browser, against fingerprinting, gives a page noise in place of the pixels of a picture: your photograph would be noise. Allow the page to read its canvas, or draw.");
+      return;
+    }
     try {
-      take(await readPhoto(chosen));
+      const image = await readPhoto(picked);
+      if (mine === chosen) take(image); // else the reader has gone on to another
     } catch {
-      say(`${chosen.name} is not a picture that this browser can read.`);
+      say(`${picked.name} is not a picture that this browser can read.`);
     }
   });
 
-  async function readPhoto(chosen) {
-    let source = await createImageBitmap(chosen, { imageOrientation: "from-image" });
+  /** Return whether a canvas gives back what was written on it, but for the last bits. */
+  function readsPixels() {
+    const side = 16, pen = element("canvas", { width: side, height: side }).getContext("2d", { willReadFrequently: true });
+    const written = new ImageData(Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : (37 * i) % 256)), side, side);
+    pen.putImageData(written, 0, 0);
+    const read = pen.getImageData(0, 0, side, side).data;
+    return read.filter((v, i) => Math.abs(v - written.data[i]) > 2).length < 0.05 * read.length;
+  }
+
+  async function readPhoto(picked) {
+    let source = await createImageBitmap(picked, { imageOrientation: "from-image" });
     let side = Math.min(source.width, source.height), left = (source.width - side) / 2, top = (source.height - side) / 2;
     for (;;) { // halve by halves: one great step would leave out pixels
       const next = Math.max(W, side > 2 * W ? Math.ceil(side / 2) : W), canvas = element("canvas", { width: next, height: next });
@@ -289,16 +317,16 @@ GAHB.figures.front = function (box, data, { say, network }) {
   let filterBusy = false;
   async function point(at) {
     pointed = at;
-    if (filterBusy || climb || !estimate) return;
+    if (filterBusy || ascent.running() || !estimate) return;
     filterBusy = true;
     try {
-      for (let done = null; pointed && done !== pointed;) {
-        done = pointed;
-        const [c, r] = done, filter = await call("filter", { net: item.name, y, H, W, pixel: r * W + c });
-        if (!pointed) break;
+      for (let done = null, of = null; pointed && !ascent.running() && (done !== pointed || of !== y);) {
+        [done, of] = [pointed, y];
+        const [c, r] = done, filter = await call("filter", { net: owner, y: of, H, W, pixel: r * W + c });
+        if (!pointed || of !== y) continue;
         show(rest, filter, true);
         rest.title.textContent = "filter of this pixel";
-        rest.value.textContent = `⟨filter, y⟩ = ${GAHB.methods.dot(filter, y).toFixed(2)}`;
+        rest.value.textContent = `⟨filter, y⟩ = ${GAHB.methods.dot(filter, of).toFixed(2)}`;
       }
     } catch (error) {
       failed(error);
@@ -315,10 +343,9 @@ GAHB.figures.front = function (box, data, { say, network }) {
     }
   }
   const pixelOf = (event) => moved(place(clean.canvas, event).map(Math.floor), [0, 0]);
-  for (const kind of ["pointermove", "pointerdown"]) clean.canvas.addEventListener(kind, async (event) => {
-    const at = pixelOf(event);
-    if (kind === "pointerdown" && !estimate) await refresh();
-    point(at);
+  for (const kind of ["pointermove", "pointerdown"]) clean.canvas.addEventListener(kind, (event) => {
+    point(pixelOf(event));
+    if (kind === "pointerdown" && !estimate) refresh(); // and then the filter
   });
   clean.canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
   document.addEventListener("pointerdown", (event) => event.target !== clean.canvas && leave()); // a finger's, elsewhere
@@ -327,33 +354,37 @@ GAHB.figures.front = function (box, data, { say, network }) {
     if (!ARROWS[event.key]) return;
     event.preventDefault();
     cursor = moved(cursor, ARROWS[event.key]);
+    point([...cursor]);
     if (!estimate) await refresh();
     if (!estimate) return;
     show(clean, estimate);
     clean.canvas.getContext("2d").strokeStyle = "#e69f00";
     clean.canvas.getContext("2d").strokeRect(cursor[0] - 0.5, cursor[1] - 0.5, 2, 2);
-    point([...cursor]);
   });
 
   function sway(k) {
-    if (!estimate || !atoms[k] || climb) return;
+    if (!estimate || !atoms[k] || ascent.running()) return;
+    swayed = k;
     const mine = ++swaying, atom = atoms[k], most = GAHB.scaleOf(atom);
     const begun = performance.now(), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const frame = (now) => {
-      if (mine !== swaying || climb) return;
+      if (mine !== swaying || ascent.running()) return;
       const along = still ? 1 : Math.sin((now - begun) / 260);
       show(clean, estimate.map((v, i) => v + (0.6 * along * atom[i]) / most));
       if (!still) requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
   }
-  function atRest() {
+  function atRest(k) { // what another began goes on
+    if (swayed !== k) return;
     swaying++;
-    if (estimate && !climb) show(clean, estimate);
+    swayed = -1;
+    if (estimate && !ascent.running()) show(clean, estimate);
   }
   tiles.forEach(({ tile }, k) => {
-    for (const kind of ["pointerenter", "focus", "pointerdown"]) tile.addEventListener(kind, () => sway(k));
-    for (const kind of ["pointerleave", "blur", "pointercancel"]) tile.addEventListener(kind, atRest);
+    for (const kind of ["pointerenter", "pointerdown"]) tile.addEventListener(kind, () => sway(k));
+    tile.addEventListener("focus", () => tile.matches(":focus-visible") && sway(k)); // a finger's focus comes after it has left
+    for (const kind of ["pointerleave", "blur", "pointercancel"]) tile.addEventListener(kind, () => atRest(k));
     tile.addEventListener("click", () => !estimate && refresh());
   });
 };

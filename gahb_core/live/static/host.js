@@ -280,6 +280,7 @@ function gahbWorker(engine, methods, port) {
     const input = element("input", { type: "range", min, max, step, value, "aria-label": label });
     const output = element("output", { textContent: show(value) });
     const tell = () => {
+      input.dataset.told = input.value;
       output.textContent = show(Number(input.value));
       input.setAttribute("aria-valuetext", output.textContent);
     };
@@ -296,6 +297,69 @@ function gahbWorker(engine, methods, port) {
     const made = GAHB.element("button", { type: "button", textContent: label, ...more });
     made.addEventListener("click", onClick);
     return made;
+  };
+
+  // A page that comes back from the browser's memory may find its sliders moved, without a word.
+  addEventListener("pageshow", (event) => event.persisted && setTimeout(() => {
+    for (const input of document.querySelectorAll(".gahb-live-slider input")) {
+      if (input.value !== input.dataset.told) input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }));
+
+  /**
+   * Return the button that starts long work and stops it, with the owner of that work. One run at a time, from the
+   * click on: `work(run)` begins what it computes with `run.call`, and waits with `run.ready(promise)`, which goes on
+   * only where the run has not been stopped, or `run.owned(promise)`, which goes on unless the figure belongs to
+   * something newer. `begin` ends the run under way and starts one; `stop` lets it end where it stands; `end` takes
+   * the figure from it: nothing that it computed is shown any more. `onChange(running)` hears of both.
+   */
+  GAHB.runs = function (label, say, work, onChange = () => {}) {
+    let current = null;
+    const over = {}; // thrown through `work`
+    const set = (run) => {
+      current = run;
+      button.textContent = run ? "stop" : label;
+      onChange(Boolean(run));
+    };
+    const halt = (run) => {
+      run.halted = true;
+      run.jobs.forEach((job) => job.stop());
+    };
+    const owns = (run) => current === run;
+    const check = (run, going) => {
+      if (!owns(run) || (going && run.halted)) throw over;
+    };
+    const made = () => {
+      const run = { jobs: [], halted: false, owns: () => owns(run) };
+      run.call = (kind, args, onProgress) => {
+        const job = GAHB.call(kind, args, onProgress && ((step) => owns(run) && onProgress(step)));
+        run.jobs.push(job);
+        return job;
+      };
+      run.ready = (promise) => promise.finally(() => check(run, true));
+      run.owned = (promise) => promise.finally(() => check(run, false));
+      return run;
+    };
+    const end = () => {
+      if (!current) return;
+      halt(current);
+      set(null);
+    };
+    const begin = async () => {
+      end();
+      const run = made();
+      set(run);
+      try {
+        await work(run);
+      } catch (error) {
+        if (error !== over && owns(run)) say(`The figure keeps its picture: ${error.message}.`);
+      }
+      if (owns(run)) set(null);
+    };
+    const stop = () => current && halt(current);
+    // the second click of a double click is no wish to stop
+    const button = GAHB.button(label, (event) => event.detail > 1 || (current ? stop() : begin()), { className: "gahb-live-main", "data-widest": label });
+    return { button, begin, stop, end, running: () => current !== null };
   };
 
   /** Cut the picture made beforehand into canvases: [canvas, left, top, width, height] in its own pixels. */
@@ -317,13 +381,17 @@ function gahbWorker(engine, methods, port) {
     box.dataset.started = "yes";
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
     const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
+    let waiting = 0;
     const network = async (item) => {
       const loading = GAHB.network(item, fetch);
       if (await Promise.race([loading, null])) return loading;
+      waiting++;
       say("Loading a network …");
-      const known = await loading;
-      say("");
-      return known;
+      try {
+        return await loading;
+      } finally {
+        if (!--waiting) say("");
+      }
     };
     try {
       GAHB.figures[box.dataset.figure](box, data, { say, network, imageSet: (item) => GAHB.imageSet(item, fetch) });

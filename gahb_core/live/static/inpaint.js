@@ -3,23 +3,31 @@
 "use strict";
 
 GAHB.figures.inpaint = function (box, data, { say, network }) {
-  const { element, button, call, panel, group, tools } = GAHB, W = data.size, N = W * W, item = data.networks[0], COUNT = 4;
+  const { button, panel, group, tools } = GAHB, W = data.size, N = W * W, item = data.networks[0], COUNT = 4;
   const examples = GAHB.images(data.examples, N), mask = new Float32Array(N).fill(1); // 1 is known
-  let x = examples[0], brush = data.brush, pen = 0, seed = 0, jobs = null;
+  let x = examples[0], brush = data.brush, pen = 0, seed = 0;
 
   const middle = (r, c) => Math.max(Math.abs(r - W / 2 + 0.5), Math.abs(c - W / 2 + 0.5)) < 6;
   hide(middle);
   const drawn = panel("paint over it", "the picture: what is painted over is unknown; arrow keys move the brush, space paints", { tabIndex: 0, role: "application" });
   const ends = Array.from({ length: COUNT }, (_, k) => panel(`completion ${k + 1}`, `completion ${k + 1} of ${COUNT}, by the network`));
+<<<<<<< HEAD
   const [mean, spread, error] = [panel("mean", "the mean of the completions"), panel("spread", "standard deviation of the completions: black is none"), panel("|mean − x|", "what the mean misses of the clean picture: black is nothing")];
   const go = button("complete", () => (jobs ? jobs.forEach((job) => job.stop()) : complete()), { className: "gahb-live-main" });
   const status = GAHB.stage(box, [drawn, ...ends, mean, spread, error], [
     tools(go, group("brush", ...GAHB.choice(["paint over", "give back"], 0, (i) => (pen = i))),
       GAHB.slider({ label: "width of the brush", min: 1, max: 6, step: 1, value: brush, show: (v) => `${v} px`, onInput: (v) => (brush = v) })),
+=======
+  const [mean, spread, error] = [panel("mean", "the mean of the completions"), panel("spread", "standard deviation of the completions: white is none"), panel("|mean − x|", "what the mean misses of the clean picture: white is nothing")];
+  const completions = GAHB.runs("complete", say, complete);
+  const status = GAHB.stage(box, [drawn, ...ends, mean, spread, error], [
+    tools(completions.button, group("brush", ...GAHB.choice(["paint over", "give back"], 0, (i) => (pen = i))),
+      GAHB.slider({ label: "brush", min: 1, max: 6, step: 1, value: brush, show: (v) => `${v} px`, onInput: (v) => (brush = v) })),
+>>>>>>> js
     tools(
       group("unknown", button("nothing", () => cover(() => false)), button("the middle", () => cover(middle)),
         button("the lower half", () => cover((r) => r >= W / 2)), button("all but one pixel in ten", () => cover((r, c) => (r * 7 + c * 3) % 10 > 0)), button("all", () => cover(() => true))),
-      group("picture", ...GAHB.choice(data.names, 0, (i) => { x = examples[i]; show(); })),
+      group("picture", ...GAHB.choice(data.names, 0, (i) => { x = examples[i]; ask(); })),
     ),
   ]);
 
@@ -39,6 +47,11 @@ GAHB.figures.inpaint = function (box, data, { say, network }) {
   }
   function cover(unknown) {
     hide(unknown);
+    ask();
+  }
+  function ask() { // another question: what was on its way answers the last one
+    if (completions.running()) status.textContent = "The question has changed: “complete” answers the new one.";
+    completions.end();
     show();
   }
 
@@ -46,41 +59,33 @@ GAHB.figures.inpaint = function (box, data, { say, network }) {
     width: () => brush,
     dab(pixels) {
       pixels.forEach((i) => (mask[i] = pen));
-      show();
+      ask();
     },
     moved: show,
   });
 
-  async function complete() {
+  async function complete(run) {
     const unknown = mask.filter((known) => !known).length, known = Float32Array.from(mask), values = x;
     if (!unknown) {
       say("Nothing is unknown: paint over a part of the picture first.");
       return;
     }
-    go.textContent = "stop";
-    jobs = [{ stop() {} }];
-    try {
-      await network(item);
-      say("");
-      seed += COUNT;
-      show();
-      const { noise } = GAHB.methods, measured = { kind: "pixels", mask: known, values };
-      jobs = ends.map((end, k) => {
-        const y = noise(N, 2 * (seed + k)).map((z, i) => z + (known[i] ? values[i] : 0.5));
-        return call("ascend", { net: item.name, y, H: W, W, seed: 2 * (seed + k) + 1, beta: 0.1, sigmaEnd: 0.01, pace: 15, measured }, (step) => end.show(step.estimate, W, W));
-      });
-      const found = (await Promise.all(jobs)).map((last, k) => {
-        ends[k].show(last.estimate, W, W);
-        ends[k].value.textContent = `${GAHB.methods.psnr(last.estimate, values).toFixed(1)} dB`;
-        return last;
-      });
-      if (found.some((last) => last.stopped)) status.textContent = "Stopped on the way.";
-      else summarize(found.map((last) => last.estimate), values, unknown);
-    } catch (failure) {
-      say(`The figure keeps its picture: ${failure.message}.`);
-    }
-    jobs = null;
-    go.textContent = "complete";
+    await run.ready(network(item));
+    say("");
+    seed += COUNT;
+    show();
+    const { noise } = GAHB.methods, measured = { kind: "pixels", mask: known, values };
+    const jobs = ends.map((end, k) => {
+      const y = noise(N, 2 * (seed + k)).map((z, i) => z + (known[i] ? values[i] : 0.5));
+      return run.call("ascend", { net: item.name, y, H: W, W, seed: 2 * (seed + k) + 1, beta: 0.1, sigmaEnd: 0.01, pace: 15, measured }, (step) => end.show(step.estimate, W, W));
+    });
+    const found = await run.owned(Promise.all(jobs));
+    found.forEach((last, k) => {
+      ends[k].show(last.estimate, W, W);
+      ends[k].value.textContent = `${GAHB.methods.psnr(last.estimate, values).toFixed(1)} dB`;
+    });
+    if (found.some((last) => last.stopped)) status.textContent = "Stopped on the way.";
+    else summarize(found.map((last) => last.estimate), values, unknown);
   }
 
   function summarize(images, values, unknown) {

@@ -4,10 +4,10 @@
 "use strict";
 
 GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
-  const { button, call, panel, group } = GAHB;
+  const { call, panel, group } = GAHB;
   const W = data.size, H = W, BINS = 20, startOf = GAHB.starts(data.start);
   const seen = data.nums.map(() => data.betas.map(() => []));
-  let level = data.nums.length - 1, heat = 0, seed = 0, jobs = [];
+  let level = data.nums.length - 1, heat = 0, seed = 0;
 
   const panels = [
     panel("A", "the image drawn by the network of A"),
@@ -22,15 +22,15 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   const nums = GAHB.choice(data.nums.map((n) => n.toLocaleString("en")), level, (i) => {
     level = i;
     showHistogram();
-    draw();
+    pairs.begin();
   });
   const betas = GAHB.choice(data.betas.map((beta) => (beta < 1 ? `β = ${beta}` : "none (β = 1)")), heat, (i) => {
     heat = i;
     showHistogram();
-    draw();
+    pairs.begin();
   });
-  const go = button("new noise", () => (jobs.length ? jobs.forEach((job) => job.stop()) : draw()), { className: "gahb-live-main" });
-  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), group("noise put back", ...betas), go), chart.box]);
+  const pairs = GAHB.runs("new noise", say, draw);
+  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), group("noise put back", ...betas), pairs.button), chart.box]);
   showHistogram();
 
   function showHistogram() {
@@ -41,39 +41,31 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
     chart.draw([{ points: [...outline, [1, 0]], colour: "#0072b2" }], [low, 1], Math.max(10, ...counts));
   }
 
-  async function draw() {
-    if (jobs.length) return;
+  async function draw(run) {
     const at = level, beta = data.betas[heat], drawn = seen[at][heat], names = ["A", "B"].map((split) => data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`));
-    go.textContent = "stop";
-    jobs = [{ stop() {} }];
-    try {
-      for (const item of names) await network(item);
-      say("");
-      seed++;
-      const start = startOf(2 * seed);
-      jobs = names.map((item, k) => call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta, sigmaEnd: 0.01, pace: beta < 1 ? 10 : 40 }, (step) => panels[k].show(step.estimate, H, W)));
-      const ends = await Promise.all(jobs);
-      ends.forEach((end, k) => panels[k].show(end.estimate, H, W));
-      if (ends.some((end) => end.stopped)) throw new Error("stopped");
-      const corr = GAHB.methods.correlation(ends[0].estimate, ends[1].estimate);
-      drawn.push(corr);
-      showHistogram();
-      const sorted = [...drawn].sort((a, b) => a - b);
-      status.textContent = `N = ${data.nums[at].toLocaleString("en")}, β = ${beta}: these two correlate ${corr.toFixed(2)}; the median of ${sorted.length} is ${sorted[sorted.length >> 1].toFixed(2)}.`;
-      await showClosest(ends, data.nums[at]);
-    } catch (error) {
-      if (error.message !== "stopped") say(`The figure keeps its picture: ${error.message}.`);
-    }
-    jobs = [];
-    go.textContent = "new noise";
+    for (const item of names) await run.ready(network(item));
+    say("");
+    seed++;
+    const start = startOf(2 * seed);
+    const jobs = names.map((item, k) => run.call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta, sigmaEnd: 0.01, pace: beta < 1 ? 10 : 40 }, (step) => panels[k].show(step.estimate, H, W)));
+    const ends = await run.owned(Promise.all(jobs));
+    ends.forEach((end, k) => panels[k].show(end.estimate, H, W));
+    if (ends.some((end) => end.stopped)) return;
+    const corr = GAHB.methods.correlation(ends[0].estimate, ends[1].estimate);
+    drawn.push(corr);
+    showHistogram();
+    const sorted = [...drawn].sort((a, b) => a - b);
+    status.textContent = `N = ${data.nums[at].toLocaleString("en")}, β = ${beta}: these two correlate ${corr.toFixed(2)}; the median of ${sorted.length} is ${sorted[sorted.length >> 1].toFixed(2)}.`;
+    await showClosest(run, ends, data.nums[at]);
   }
 
-  async function showClosest(ends, num) {
+  async function showClosest(run, ends, num) {
     for (const [k, set] of data.sets.entries()) {
       const { canvas, value } = panels[2 + k];
       canvas.parentElement.style.visibility = num > data.kept ? "hidden" : "visible";
       if (num > data.kept) continue;
-      const images = await imageSet(set), found = await call("closest", { set: set.name, y: ends[k].estimate, count: num });
+      const images = await run.owned(imageSet(set));
+      const found = await run.owned(call("closest", { set: set.name, y: ends[k].estimate, count: num }));
       panels[2 + k].show(images[found.index], H, W);
       value.textContent = `corr. ${found.correlation.toFixed(2)}`;
     }

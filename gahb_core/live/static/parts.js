@@ -93,6 +93,7 @@
     });
     canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || onLeave());
     canvas.addEventListener("blur", onLeave);
+    document.addEventListener("pointerdown", (event) => event.target !== canvas && onLeave()); // a finger's, elsewhere
   };
 
   /** Tell `onDrag(event, begun)` where a pointer that is held down moves on an element. */
@@ -190,24 +191,29 @@
       stale = true;
       if (busy) return;
       busy = true;
-      try {
-        while (stale) {
-          stale = false;
+      while (stale) {
+        stale = false;
+        try {
           await work();
+        } catch (error) {
+          if (!stale) say(`The figure keeps its picture: ${error.message}.`);
         }
-      } catch (error) {
-        say(`The figure keeps its picture: ${error.message}.`);
       }
       busy = false;
     };
   };
 
   /** Return `find(args)`, which shows the eigenpairs of the newest point as they converge: `onStep(step, seconds)`. It
-   *  starts from those of the last point, unless the network or the number has changed. */
+   *  starts from those of the last point, unless the network or the number has changed; `find.end()` when that point
+   *  is no longer the figure's. */
   GAHB.eigenvectors = function (say, onStep) {
     let job = null, last = null, kind = "";
-    return (args) => {
+    const end = () => {
       if (job) job.stop();
+      job = null;
+    };
+    const find = (args) => {
+      end();
       const begun = performance.now(), now = `${args.net} ${args.num}`;
       if (now !== kind) last = null;
       kind = now;
@@ -217,8 +223,9 @@
         onStep(step, (performance.now() - begun) / 1000);
       };
       const mine = (job = GAHB.call("eigenpairs", { tol: 0.02, most: 600, ...args, start: last ? last.atoms : null }, draw));
-      return mine.then((step) => step.stopped || draw(step)).catch((error) => say(`${error.message}.`));
+      return mine.then((step) => step.stopped || draw(step)).catch((error) => job === mine && say(`${error.message}.`));
     };
+    return Object.assign(find, { end });
   };
 
   GAHB.howLong = (step, seconds) => `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${step.lam.length} is off by ${Math.max(...step.residuals).toFixed(3)}.`;

@@ -51,13 +51,17 @@ GAHB.figures.shrink = function (box, data, { say, network }) {
 
   const refresh = GAHB.latest(say, async () => {
     await network(item);
+    const [image, level] = [x, sigma];
     bases = bases || GAHB.methods.fixedBases(W);
-    const now = `${data.names[examples.indexOf(x)]} ${sigma} ${seed}`;
+    const now = `${data.names[examples.indexOf(image)]} ${level} ${seed}`;
     if (now !== at) {
-      y = GAHB.methods.addNoise(x, sigma, seed);
-      network_psnr = GAHB.methods.psnr((await call("denoise", { net: item.name, y, H, W })).estimate, x);
-      [at, atoms] = [now, null];
+      find.end(); // its eigenvectors are those of another picture
+      [at, atoms] = ["", null];
+      y = GAHB.methods.addNoise(image, level, seed);
+      network_psnr = GAHB.methods.psnr((await call("denoise", { net: item.name, y, H, W })).estimate, image);
+      at = now;
     }
+    if (image !== x || level !== sigma) return; // and once more, for what is chosen now
     say("");
     if (name === OWN && !atoms) {
       status.textContent = "Eigenvectors of the Jacobian at this picture …";
