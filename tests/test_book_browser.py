@@ -214,10 +214,6 @@ def test_figures_can_be_read_and_moved_on_a_phone(browser, demo_html):
             assert frames.get_attribute("tabindex") == ("0" if scrolls else None)
 
 
-<<<<<<< HEAD
-def moves_before_all_is_loaded(page, address: str) -> bool:
-    """Return whether a key on the page's first control changes its picture before all is loaded."""
-=======
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [320, 360, 1280])
 def test_long_words_and_formulas_make_no_page_wider_than_its_window(browser, demo_html, width):
@@ -289,12 +285,8 @@ def test_a_browser_without_has_runs_the_script_of_the_page(browser, demo_html):
         assert errors == []
 
 
-def seconds_to_first_move(page, address: str) -> float:
-    """Return how long after the start a key on the page's first control changes its picture.
-
-    None where it has not, by the time that all of the page is loaded.
-    """
->>>>>>> js
+def moves_before_all_is_loaded(page, address: str) -> bool:
+    """Return whether a key on the page's first control changes its picture before all is loaded."""
     page.add_init_script(
         """let told;
         window.moved = new Promise(done => told = done);

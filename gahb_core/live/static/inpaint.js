@@ -11,19 +11,11 @@ GAHB.figures.inpaint = function (box, data, { say, network }) {
   hide(middle);
   const drawn = panel("paint over it", "the picture: what is painted over is unknown; arrow keys move the brush, space paints", { tabIndex: 0, role: "application" });
   const ends = Array.from({ length: COUNT }, (_, k) => panel(`completion ${k + 1}`, `completion ${k + 1} of ${COUNT}, by the network`));
-<<<<<<< HEAD
   const [mean, spread, error] = [panel("mean", "the mean of the completions"), panel("spread", "standard deviation of the completions: black is none"), panel("|mean − x|", "what the mean misses of the clean picture: black is nothing")];
-  const go = button("complete", () => (jobs ? jobs.forEach((job) => job.stop()) : complete()), { className: "gahb-live-main" });
-  const status = GAHB.stage(box, [drawn, ...ends, mean, spread, error], [
-    tools(go, group("brush", ...GAHB.choice(["paint over", "give back"], 0, (i) => (pen = i))),
-      GAHB.slider({ label: "width of the brush", min: 1, max: 6, step: 1, value: brush, show: (v) => `${v} px`, onInput: (v) => (brush = v) })),
-=======
-  const [mean, spread, error] = [panel("mean", "the mean of the completions"), panel("spread", "standard deviation of the completions: white is none"), panel("|mean − x|", "what the mean misses of the clean picture: white is nothing")];
   const completions = GAHB.runs("complete", say, complete);
   const status = GAHB.stage(box, [drawn, ...ends, mean, spread, error], [
     tools(completions.button, group("brush", ...GAHB.choice(["paint over", "give back"], 0, (i) => (pen = i))),
-      GAHB.slider({ label: "brush", min: 1, max: 6, step: 1, value: brush, show: (v) => `${v} px`, onInput: (v) => (brush = v) })),
->>>>>>> js
+      GAHB.slider({ label: "width of the brush", min: 1, max: 6, step: 1, value: brush, show: (v) => `${v} px`, onInput: (v) => (brush = v) })),
     tools(
       group("unknown", button("nothing", () => cover(() => false)), button("the middle", () => cover(middle)),
         button("the lower half", () => cover((r) => r >= W / 2)), button("all but one pixel in ten", () => cover((r, c) => (r * 7 + c * 3) % 10 > 0)), button("all", () => cover(() => true))),
