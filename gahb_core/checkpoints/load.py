@@ -45,8 +45,8 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
         if profile != "smoke":
             raise FileNotFoundError(
                 f"no checkpoint {name!r} of profile {profile!r} at {weights}; "
-                f"'gahb train {name} --profile {profile}' trains it, or set GAHB_CHECKPOINTS to the "
-                "folder that holds it, such as book/checkpoints of a clone"
+                f"'gahb train {name} --profile {profile}' trains it, or set GAHB_CHECKPOINTS to "
+                "the folder that holds it, such as book/checkpoints of a clone"
             )
         train_missing(recipe, profile)
     card = read_card(card_path, recipe)
