@@ -30,7 +30,8 @@ HEADLINES = {  # page → its figures; one number of several is name[key]
     "06_c_alpha": ["c_alpha.slope.1", "c_alpha.slope.2", "c_alpha.slope.4"],
     "03_transition_faces": ["transition.pair_corr.6000", "transition.closest_corr.6000"],
     "10_synthesis": [
-        "synthesis.super_resolution_psnr", "synthesis.detail_ratio", "synthesis.one_over_mean",
+        "synthesis.super_resolution_psnr[one]", "synthesis.super_resolution_psnr[mean]",
+        "synthesis.detail_ratio[0]", "synthesis.detail_ratio[1]", "synthesis.one_over_mean",
     ],
 }  # fmt: skip
 
