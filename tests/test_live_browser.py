@@ -763,8 +763,7 @@ def test_a_chosen_factor_moves_the_estimate_and_a_pixel_shows_its_filter(browser
         assert pixels_of(page, 2) != before[1]
         page.get_by_role("slider", name="along e").focus()
         page.keyboard.press("End")
-        page.wait_for_timeout(2_000)  # it has swayed
-        assert pixels_of(page, 1) != before[0]
+        wait_for(lambda: pixels_of(page, 1) != before[0], "the estimate that follows the factor")
         page.locator(".gahb-live-panel canvas").nth(1).hover()
         page.get_by_text("filter of this pixel").wait_for()
         assert complaints == []
@@ -1027,8 +1026,8 @@ def test_a_double_click_starts_one_run(browser, site, name):
         main_button(page).dblclick()
         page.get_by_role("button", name="stop", exact=True).wait_for()  # while its network loads
         page.evaluate("window.release()")
-        page.wait_for_function("window.asked.some(([kind]) => kind === 'ascend')")
-        page.wait_for_timeout(300)
+        wait_for(lambda: len(asked(page, "ascend")) >= RUNS.get(name, 1), "all of the run")
+        page.wait_for_timeout(300)  # another run would have asked by now
         assert len(asked(page, "ascend")) == RUNS.get(name, 1)
         assert said(page) == ""
         assert complaints == []

@@ -50,15 +50,15 @@ def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Pro
     """
     x_hat = check_pure(denoiser, image[None], sigma)[0]
     u, v = (_probe(image, key) for key in "uv")
-    products, failed = None, []
+    failed = []
     for way in (_by_transforms, _by_gradients):
         try:
             products = way(denoiser, image, sigma, x_hat)
             with torch.no_grad():
                 Jv, Jtu = products.push(v[None])[0], products.pull(u[None])[0]
             break
-        except (RuntimeError, NotImplementedError) as error:
-            failed.append(str(error).strip().splitlines()[0])
+        except RuntimeError as error:  # NotImplementedError, too
+            failed.append((str(error).strip() or type(error).__name__).splitlines()[0])
     else:
         raise ValueError(
             "denoiser must be differentiable in y by torch, and is not: "
