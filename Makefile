@@ -16,11 +16,11 @@ env:  ## .venv from requirements.txt, when it is not current
 	@$(PYTHON) .ci/environment.py
 
 book: env  ## run every page that changed, build the HTML, print its address
-	@$(BIN)/python -m gahb_core.cli run
-	@$(BIN)/python -m gahb_core.cli build
+	@$(BIN)/python -m gahb_book.cli run
+	@$(BIN)/python -m gahb_book.cli build
 
 pdf: book  ## the book as one file to take along, printed by Chromium
-	@$(BIN)/python -m gahb_core.pages.pdf
+	@$(BIN)/python -m gahb_book.site.pdf
 
 lint: env
 	@echo "== ruff and nbstripout =="
@@ -30,18 +30,18 @@ lint: env
 	  { echo "run: .venv/bin/nbstripout --keep-id book/*.ipynb"; exit 1; },echo "no notebooks")
 
 check: lint  ## style, and the tests that need neither pages nor a browser
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not pages and not browser"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: env  ## everything: style, unit tests, every page, the HTML, the browser
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
 	echo "== pytest: unit tests, then every page, the HTML and the browser =="; \
-	$(BIN)/python -m pytest || status=1; exit $$status
+	$(BIN)/python -m pytest -m "" || status=1; exit $$status
 
 serve: env  ## show the built book at http://127.0.0.1:8000
-	@$(BIN)/python -m gahb_core.cli serve
+	@$(BIN)/python -m gahb_book.cli serve
 
 train: env  ## train every network that is missing
-	@$(BIN)/python -m gahb_core.cli train --all
+	@$(BIN)/python -m gahb_book.cli train --all
 
 bench: env  ## time the slow parts
 	@for f in $$(grep -l __main__ tests/benchmarks/*.py); do echo "== $$f =="; $(BIN)/python $$f || exit 1; done

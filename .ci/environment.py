@@ -35,7 +35,7 @@ def is_current() -> bool:
     """Return whether .venv was made from what is there now, and its Python still starts."""
     if not STAMP.is_file() or STAMP.read_text() != wanted():
         return False
-    starts = [PYTHON, "-c", "import gahb_core"]
+    starts = [PYTHON, "-c", "import gahb_core, gahb_book"]
     return subprocess.run(starts, check=False, env=ours()).returncode == 0
 
 

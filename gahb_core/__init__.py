@@ -1,11 +1,51 @@
-"""gahb_core: the small library beneath the book *How diffusion models generalize*.
+"""gahb_core: denoisers, their Jacobians, and what they sample; exact ones, and networks to train.
 
-A room imports only from the rooms before it in `ROOMS`; `tests/test_house.py` enforces the order.
+The science beneath the book *How diffusion models generalize*, and nothing of the book. A room
+imports only from the rooms before it in `ROOMS`; `tests/test_house.py` enforces the order. Of every
+room the names that one needs first are here, loaded when they are asked for:
+
+>>> import gahb_core as gahb
+>>> x = gahb.load_images("fashion", "test", 1)
+>>> y = gahb.add_noise(x, 0.1, 0)
+>>> gahb.wiener_denoiser
+<function wiener_denoiser at ...>
 """
+
+from importlib import import_module
+from typing import Any
 
 ROOMS = (
     "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
-    "densities", "jacobian", "sampling", "multiscale", "recipes", "training", "authors",
-    "checkpoints", "figures", "widgets", "live", "pages", "cli",
+    "densities", "jacobian", "sampling", "multiscale", "data", "training",
 )  # fmt: skip
 __version__ = "0.1.0"
+
+# name → its room
+_FRONT = {
+    "add_noise": "noise", "make_generator": "noise", "sigma_from_psnr": "noise",
+    "nearest": "metrics", "paired_difference": "metrics", "psnr": "metrics",
+    "psnr_curve": "metrics",
+    "Denoiser": "denoisers", "gaussian_denoiser": "denoisers", "memory_denoiser": "denoisers",
+    "residual_denoiser": "denoisers", "score": "denoisers", "wiener_denoiser": "denoisers",
+    "BFCNN": "networks", "Transformer": "networks", "UNet": "networks",
+    "estimate_trace": "jacobian", "filters": "jacobian", "linearize": "jacobian",
+    "top_eigenpairs": "jacobian",
+    "sample": "sampling", "sample_constrained": "sampling",
+    "load_images": "data", "open_images": "data",
+    "Recipe": "training", "fit": "training", "load": "training", "load_denoiser": "training",
+    "train": "training",
+}  # fmt: skip
+__all__ = ["ROOMS", "__version__", *_FRONT]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the front door, or a room, loaded now."""
+    if name in _FRONT:
+        return getattr(import_module(f"gahb_core.{_FRONT[name]}"), name)
+    if name in ROOMS:
+        return import_module(f"gahb_core.{name}")
+    raise AttributeError(f"gahb_core has no {name!r}: its rooms are {', '.join(ROOMS)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *ROOMS])

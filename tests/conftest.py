@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from browser import FLAGS, browsers, find_chromium, find_elsewhere, serve
 
-from gahb_core.pages import load_pages
+from gahb_book.run import load_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = dict(os.environ)  # what the pages run in
@@ -47,7 +47,7 @@ def run_gahb(request, *words):
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print(f"\n== gahb {' '.join(words)} ==", flush=True)
-        command = [sys.executable, "-m", "gahb_core.cli", "--root", str(ROOT), *words]
+        command = [sys.executable, "-m", "gahb_book.cli", "--root", str(ROOT), *words]
         return subprocess.run(command, check=False, env=GIVEN).returncode
 
 
@@ -77,7 +77,7 @@ def pages_under_way(request, tmp_path_factory):
     if not any("executed_pages" in item.fixturenames for item in request.session.items):
         yield None
         return
-    command = [sys.executable, "-m", "gahb_core.cli", "--root", str(ROOT), "run"]
+    command = [sys.executable, "-m", "gahb_book.cli", "--root", str(ROOT), "run"]
     command += asked_pages(request.session.items)
     log = tmp_path_factory.mktemp("pages") / "log"
     with log.open("w") as file:
@@ -182,16 +182,14 @@ def make_notebook(*cells, parameters=None):
 def make_project(folder):
     """Return a folder made a miniature project.
 
-    Two pages of one notebook, a prose page, and a library of one file.
+    Two pages of one notebook, and a prose page.
     """
     (folder / "book").mkdir()
-    (folder / "gahb_core").mkdir()
-    (folder / "gahb_core" / "noise.py").write_text("one = 1\n")
     (folder / "book" / "index.md").write_text("# Contents\n\nA book.\n")
     (folder / "book" / "a.ipynb").write_text(
         make_notebook(
             "# A page",
-            "from gahb_core.pages import record\n"
+            "from gahb_book.record import record\n"
             "record('a.twice', 2 * num, published=3, kind='paper')",
             parameters="num = 1\nprofile = 'laptop'",
         )
@@ -206,6 +204,15 @@ def make_project(folder):
         "format: jb-book\nroot: book/index\nchapters:\n- file: book/a_one\n- file: book/a_five\n"
     )
     return folder
+
+
+def add_page(project, name, *cells, records=(), parameters=None):
+    """Add a notebook and its page to the miniature project."""
+    (project / "book" / f"{name}.ipynb").write_text(make_notebook(*cells, parameters=parameters))
+    line = f"  - {{name: {name}, notebook: {name}.ipynb, records: {json.dumps(list(records))}}}\n"
+    with (project / "book" / "pages.yml").open("a") as file:
+        file.write(line)
+    return next(page for page in load_pages(project) if page.name == name)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def call(*words: str) -> int:
 @contextlib.contextmanager
 def start_gahb(project: Path, *words: str) -> Iterator[subprocess.Popen]:
     """Hand out `gahb *words`, running; it ends with the block, however that ends."""
-    command = [sys.executable, "-m", "gahb_core.cli", "--root", str(project), *words]
+    command = [sys.executable, "-m", "gahb_book.cli", "--root", str(project), *words]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

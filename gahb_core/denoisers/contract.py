@@ -87,7 +87,7 @@ def told_denoiser(net: nn.Module) -> Told:
 
 
 def residual_denoiser(net: nn.Module) -> Residual:
-    """Return the blind denoiser f(y) = y − net(y), its network at `.net`."""
+    """Return the blind denoiser f(y) = y − net(y), its network at `f.net`."""
     return Residual(net)
 
 

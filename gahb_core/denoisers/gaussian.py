@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gahb_core.bases import Basis
+from gahb_core.bases.basis import Basis
 from gahb_core.checks import check_finite, check_number, check_points
 from gahb_core.denoisers.contract import needed_sigma
 from gahb_core.noise import as_rows, sample_normal

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gahb_core.bases import Basis
+from gahb_core.bases.basis import Basis
 from gahb_core.checks import (
     check_choice,
     check_count,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating, check_number
-from gahb_core.denoisers import Denoiser, needed_sigma
+from gahb_core.denoisers.contract import Denoiser, needed_sigma
 from gahb_core.noise import add_noise, as_rows, per_image
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_count, check_floating
-from gahb_core.networks import UNet, fold_norm
+from gahb_core.networks.models import UNet, fold_norm
 from gahb_core.noise import as_rows, per_image
 
 BRIGHTNESS = 0.5  # of the constant channel: that of a pixel, which is in [0, 1]

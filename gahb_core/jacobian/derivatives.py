@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gahb_core.denoisers import Denoiser
+from gahb_core.denoisers.contract import Denoiser
 from gahb_core.noise import make_generator
 from gahb_core.probes import check_pure, estimate
 

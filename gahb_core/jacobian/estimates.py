@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count
-from gahb_core.denoisers import Denoiser
+from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian.products import Products, linearize
 from gahb_core.noise import make_generator
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
-from gahb_core.denoisers import Denoiser
-from gahb_core.networks import BFCNN, BiasFreeNorm, UNet, fold_norm
+from gahb_core.denoisers.contract import Denoiser
+from gahb_core.networks.models import BFCNN, UNet, fold_norm
+from gahb_core.networks.norm import BiasFreeNorm
 
 
 class Part(NamedTuple):

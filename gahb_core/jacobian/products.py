@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_floating, check_number
-from gahb_core.denoisers import Denoiser
+from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian.derivatives import Products, differentiate
 from gahb_core.jacobian.masks import find_network, fix_masks
 from gahb_core.noise import per_image

@@ -6,7 +6,7 @@ The authors' published networks (160×160 faces, J = 2, both levels) expect exac
 `haar_split`: [low, horizontal, vertical, diagonal], the low band being the block mean, with
 PyWavelets' signs. Read in their code, and measured: of all 48 orders and signs this one denoises
 best at both levels; the next best (the diagonal negated) loses 1.1 dB at the fine and 1.6 dB at
-the coarse level, the others about 5 dB or more.
+the coarse level, the others about 5 dB or more::
 
     low = residual_denoiser(load_authors("multi_scale__RF_40x40_low"))
     details = [

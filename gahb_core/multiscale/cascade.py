@@ -14,7 +14,7 @@ from gahb_core.checks import check_count, check_finite, check_images, check_numb
 from gahb_core.multiscale.denoising import MultiScale
 from gahb_core.multiscale.haar import haar_merge
 from gahb_core.noise import make_generator
-from gahb_core.sampling import Samples, sample
+from gahb_core.sampling.ascent import Samples, sample
 
 
 class Ascent(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
-from gahb_core.denoisers import Denoiser, residual_denoiser
+from gahb_core.denoisers.contract import Denoiser, residual_denoiser
 from gahb_core.multiscale.haar import haar_decompose, haar_merge, spread
 from gahb_core.probes import estimate
 
@@ -82,7 +82,7 @@ def check_given(y: Tensor, given: Tensor | None) -> None:
 
 
 def conditional_denoiser(net: nn.Module) -> Conditional:
-    """Return the blind denoiser f(y, sigma=None, given) of details, its network at `.net`.
+    """Return the blind denoiser f(y, sigma=None, given) of details, its network at `f.net`.
 
     `sampling.ascend(f, y0, given=low)` draws the details that go with `low`.
     """

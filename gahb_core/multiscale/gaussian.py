@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number
-from gahb_core.denoisers import Gaussian, gaussian_denoiser
+from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.multiscale.denoising import MultiScale, check_given, multiscale_denoiser
 from gahb_core.multiscale.haar import MOST_LEVELS, Bands, haar_split
 

@@ -9,10 +9,6 @@ from torch import Tensor, nn
 from gahb_core.checks import check_count
 from gahb_core.networks.norm import BiasFreeNorm
 
-# A GPU would round the float32 of convolutions to ten bits, and identities that the chapters
-# assert would hold to 1e-3 only. Training allows it, where it is only noise.
-torch.backends.cudnn.allow_tf32 = False
-
 
 def _conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False)

@@ -1,6 +1,6 @@
 """Sampling: coarse-to-fine stochastic gradient ascent, free or constrained by measurements."""
 
-from gahb_core.denoisers import estimate_sigma
+from gahb_core.denoisers.contract import estimate_sigma
 from gahb_core.sampling.ascent import (
     DivergedError,
     Samples,

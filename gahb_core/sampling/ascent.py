@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number, check_shape
-from gahb_core.denoisers import Denoiser, estimate_sigma
+from gahb_core.denoisers.contract import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
 from gahb_core.probes import check_pure, estimate
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.bases import make_fourier
+from gahb_core.bases.fourier import make_fourier
 from gahb_core.noise import sample_normal
 from gahb_core.probes import estimate
 from gahb_core.sampling.ascent import Denoiser, Samples, estimate_sigma, sample

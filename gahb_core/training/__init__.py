@@ -1,6 +1,15 @@
-"""Training: one resumable loop of least squares, a generator that yields its progress."""
+"""Training: recipes of networks by name, one resumable loop, and the checkpoints that it leaves.
 
-from gahb_core.files import write_safely
+A `Recipe` is all that decides a trained network; `fit` trains it, a generator that yields its
+progress; `train` also keeps it, and `load` finds it again, by name.
+
+`<folder>/<profile>/<name>.safetensors` and `<name>.card.json` stand side by side; an unfinished
+training keeps `<name>.state` there, and one that runs holds `<name>.lock`. A file whose hash,
+shapes or recipe do not fit is refused; the card holds the weights' hash and its own.
+"""
+
+from gahb_core.training.card import CARD_PSNR_IN
+from gahb_core.training.load import Checkpoint, load, load_denoiser, load_energy, load_multiscale
 from gahb_core.training.loop import (
     Progress,
     batch_indices,
@@ -11,18 +20,63 @@ from gahb_core.training.loop import (
     make_batch,
 )
 from gahb_core.training.optimizers import GramMuon, MuonAdam, make_optimizer, orthogonalize
+from gahb_core.training.profiles import RECIPES, find_recipe
+from gahb_core.training.recipes import (
+    DETAIL_WIDTHS,
+    LAPTOP,
+    PIXEL_WIDTHS,
+    SMOKE,
+    TWICE,
+    Recipe,
+    as_in_papers,
+    fingerprint,
+    make_network,
+    to_json,
+)
+from gahb_core.training.save import save, train
+from gahb_core.training.scale import GPU, GPU_RATE, PAPER, WIDTHS, count_flop
+from gahb_core.training.store import find_status, folder, paths, seal_card, write_card
 
 __all__ = [
+    "CARD_PSNR_IN",
+    "Checkpoint",
+    "DETAIL_WIDTHS",
+    "GPU",
+    "GPU_RATE",
     "GramMuon",
+    "LAPTOP",
     "MuonAdam",
+    "PAPER",
+    "PIXEL_WIDTHS",
     "Progress",
+    "RECIPES",
+    "Recipe",
+    "SMOKE",
+    "TWICE",
+    "WIDTHS",
+    "as_in_papers",
     "batch_indices",
     "clean_bands",
+    "count_flop",
     "estimate_norms",
+    "find_recipe",
+    "find_status",
+    "fingerprint",
     "fit",
+    "folder",
     "learning_rate",
+    "load",
+    "load_denoiser",
+    "load_energy",
+    "load_multiscale",
     "make_batch",
+    "make_network",
     "make_optimizer",
     "orthogonalize",
-    "write_safely",
+    "paths",
+    "save",
+    "seal_card",
+    "to_json",
+    "train",
+    "write_card",
 ]

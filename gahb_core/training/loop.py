@@ -19,14 +19,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gahb_core.denoisers import with_sigma
-from gahb_core.densities import EnergyNet, dual_errors
-from gahb_core.images import ImageSet, open_images
-from gahb_core.multiscale import haar_level
-from gahb_core.networks import BiasFreeNorm
+from gahb_core.data import ImageSet, open_images
+from gahb_core.denoisers.contract import with_sigma
+from gahb_core.densities.energies import dual_errors
+from gahb_core.densities.learned import EnergyNet
+from gahb_core.multiscale.haar import haar_level
+from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.noise import make_generator
-from gahb_core.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.optimizers import make_optimizer
+from gahb_core.training.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.state import FIELDS, read_state, write_state
 
 AHEAD = 8  # threads that make batches for a GPU

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from gahb_core.networks import Block
-from gahb_core.recipes import Recipe
+from gahb_core.networks.transformer import Block
+from gahb_core.training.recipes import Recipe
 
 # p(X) = aX + b(XXᵀ)X + c(XXᵀ)²X, five times: singular values in (.01, 1] go to 1 ± .3 (Jordan et
 # al. 2024, and torch's)

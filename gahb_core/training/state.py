@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.files import write_safely
-from gahb_core.recipes import Recipe, fingerprint
+from gahb_core.training.recipes import Recipe, fingerprint
 
 FIELDS = ("step", "seconds", "curve", "mean", "losses")
 _MAGIC = b"gahb-state 1 "

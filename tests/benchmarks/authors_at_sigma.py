@@ -12,7 +12,7 @@ import torch
 from measured import FOLDER, measure_missing
 
 from gahb_core import metrics
-from gahb_core.checkpoints import load_denoiser
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "authors_at_sigma.json"
 FIELDS, SIGMAS, SIZE = (5, 9, 13, 23, 43), (20, 60, 120, 180, 260), 160  # σ of 255

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gahb_core import authors, bases, denoisers, images, jacobian, noise
-from gahb_core.networks import fold_norm
-from gahb_core.training import write_safely
+from gahb_core import bases, data, denoisers, jacobian, noise
+from gahb_core.files import write_safely
+from gahb_core.networks.models import fold_norm
+from gahb_core.training import authors
 
 OUT = Path(__file__).parents[2] / "book" / "measured" / "authors_basis.json"
 NETWORK, SIZE, ITEMS, SIGMA = "multi_scale__RF_40x40_low.pt", 40, (30, 7, 8), 0.15
@@ -29,7 +30,7 @@ def form(name: str) -> Tensor:
     """Return J (1600, 1600) for one of SEEDS."""
     f = denoisers.residual_denoiser(fold_norm(authors.load_authors(NETWORK)))
     f.net.requires_grad_(False)
-    test = images.load_images("faces", "test", max(ITEMS) + 1, SIZE)
+    test = data.load_images("faces", "test", max(ITEMS) + 1, SIZE)
     item = ITEMS[0 if name == "other noise" else int(name)]
     # the page adds noise to its items together: image i has stream i
     start = 0 if name == "other noise" else int(name)

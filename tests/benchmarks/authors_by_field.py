@@ -12,8 +12,8 @@ from authors_at_sigma import CROPS, FIELDS, crop
 from measured import FOLDER, measure_missing
 
 from gahb_core import metrics
-from gahb_core.checkpoints import load_denoiser, load_multiscale
 from gahb_core.noise import sigma_from_psnr
+from gahb_core.training import load_denoiser, load_multiscale
 
 OUT = FOLDER / "authors_by_field.json"
 PSNR_IN = (-8, 0, 7, 14, 22, 30)

@@ -12,7 +12,7 @@ import torch
 from measured import FOLDER, write
 
 from gahb_core import bases, denoisers, images, jacobian, noise
-from gahb_core.checkpoints import load_denoiser
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "c_alpha_basis.json"
 ALPHA, SIZE, SIGMA, NUM, NUM_ATOMS, NUM_MOMENTS = 4, 32, 0.1, 16, 20, 1024

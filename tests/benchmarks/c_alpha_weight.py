@@ -14,11 +14,10 @@ import torch
 from measured import FOLDER, measure_missing
 
 from gahb_core import metrics
-from gahb_core.denoisers import residual_denoiser
+from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.images import make_c_alpha
 from gahb_core.noise import sigma_from_psnr
-from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import fit
+from gahb_core.training import Recipe, find_recipe, fit
 
 OUT = FOLDER / "c_alpha_weight.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 35, 40)

@@ -26,9 +26,10 @@ from measured import FOLDER, measure_missing
 from torch import Tensor
 
 from gahb_core import densities, multiscale, noise
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.denoisers import Denoiser, gaussian_denoiser
-from gahb_core.images import load_images
+from gahb_core.data import load_images
+from gahb_core.denoisers.contract import Denoiser
+from gahb_core.denoisers.gaussian import gaussian_denoiser
+from gahb_core.training import load_denoiser
 
 OUT, DIGITS = FOLDER / "densities_noise.json", FOLDER / "mnist_64.npz"
 DRAWS, FEWER_DRAWS, NUM, FEW = 8, 4, 64, 24

@@ -15,12 +15,12 @@ from functools import partial
 import torch
 from measured import FOLDER, measure_missing
 
-from gahb_core.images import load_images
-from gahb_core.metrics import psnr, psnr_curve
-from gahb_core.multiscale import conditional_denoiser
+from gahb_core.data import load_images
+from gahb_core.metrics.curves import psnr_curve
+from gahb_core.metrics.pairs import psnr
+from gahb_core.multiscale.denoising import conditional_denoiser
 from gahb_core.noise import sigma_from_psnr
-from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import clean_bands, fit
+from gahb_core.training import Recipe, clean_bands, find_recipe, fit
 
 OUT = FOLDER / "details_form.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)  # of the bands

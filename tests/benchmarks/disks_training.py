@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 
+from gahb_book.plots import to_grey
 from gahb_core import jacobian, training
-from gahb_core.denoisers import residual_denoiser
-from gahb_core.figures import to_grey
+from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.files import write_safely
 from gahb_core.images import draw_disks, make_disk_parameters
-from gahb_core.networks import fold_norm
+from gahb_core.networks.models import fold_norm
 from gahb_core.noise import add_noise
-from gahb_core.recipes import Recipe, find_recipe, fingerprint, make_network
-from gahb_core.training import write_safely
+from gahb_core.training import Recipe, find_recipe, fingerprint, make_network
 
 OUT = Path(__file__).parents[2] / "book" / "measured" / "disks_training.json"
 STEPS = (200, 1000, 4000, 8000, 12_000, 16_000, 20_000, 24_000, 28_000, 32_000, 36_000)

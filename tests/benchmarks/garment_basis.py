@@ -11,8 +11,8 @@ import torch
 from measured import FOLDER, write
 from torch import Tensor
 
-from gahb_core import bases, images, jacobian, noise
-from gahb_core.checkpoints import load_denoiser
+from gahb_core import bases, data, jacobian, noise
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "garment_basis.json"
 NETWORK, SIZE, SIGMAS, SHOWN = "fashion/N=10000/A", 32, (0.05, 0.1, 0.15, 0.3, 0.6), 0.15
@@ -62,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(1)
     f = load_denoiser(NETWORK, "laptop", "cpu")
     f.net.requires_grad_(False)
-    x = images.load_images("fashion", "test", max(ITEMS) + 1, SIZE)[list(ITEMS)]
+    x = data.load_images("fashion", "test", max(ITEMS) + 1, SIZE)[list(ITEMS)]
     table: dict[str, list[dict[str, float]]] = {f"{s:g}": [] for s in SIGMAS}
     atoms: dict[int, list[Tensor]] = {0: [], 1: []}
     singular = []

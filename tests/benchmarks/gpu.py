@@ -18,9 +18,9 @@ from dataclasses import replace
 import torch
 from measured import FOLDER, read, write
 
+from gahb_book.report import batches
 from gahb_core import training
-from gahb_core.pages import tables
-from gahb_core.recipes import Recipe, count_flop, find_recipe, make_network
+from gahb_core.training import Recipe, count_flop, find_recipe, make_network
 from gahb_core.training.optimizers import make_optimizer
 
 OUT = FOLDER / "gpu.json"
@@ -72,9 +72,9 @@ def in_fit(recipe: Recipe) -> float:
 
 def compare_pages(cpu: str, gpu: str) -> dict:
     """Return how many figures of how many pages differ by more than allowed, and which."""
-    sides = [tables.load_side(side, None) for side in (cpu, gpu)]
-    rules = tables.load_tolerances(FOLDER.parent / "tolerances.yml", 0.01, 1e-6)
-    rows = [r for r in tables.compare(*sides, rules) if "seconds" not in r.name]
+    sides = [batches.load_side(side, None) for side in (cpu, gpu)]
+    rules = batches.load_tolerances(FOLDER.parent / "tolerances.yml", 0.01, 1e-6)
+    rows = [r for r in batches.compare(*sides, rules) if "seconds" not in r.name]
     beyond = [[r.page, r.name, r.a, r.b] for r in rows if r.beyond]
     pages = sorted({r.page for r in rows})
     return {"pages": pages, "figures": len(rows), "beyond": beyond}

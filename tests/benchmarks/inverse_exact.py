@@ -49,16 +49,15 @@ import torch
 from measured import read, write
 from torch import Tensor, nn
 
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.denoisers import (
-    Denoiser,
-    gaussian_denoiser,
-    memory_denoiser,
-    mixture_denoiser,
-)
-from gahb_core.images import load_images
+from gahb_core.data import load_images
+from gahb_core.denoisers.contract import Denoiser
+from gahb_core.denoisers.gaussian import gaussian_denoiser
+from gahb_core.denoisers.memory import memory_denoiser
+from gahb_core.denoisers.mixture import mixture_denoiser
 from gahb_core.noise import make_generator, sample_normal
-from gahb_core.sampling import Measurement, measure_pixels, sample, sample_constrained
+from gahb_core.sampling.ascent import sample
+from gahb_core.sampling.measurements import Measurement, measure_pixels, sample_constrained
+from gahb_core.training import load_denoiser
 
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "inverse_exact.json", ROOT / "_build" / "inverse_exact"

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from gahb_core import jacobian
-from gahb_core.denoisers import residual_denoiser
-from gahb_core.networks import UNet, fold_norm
+from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.networks.models import UNet, fold_norm
 
 OUT = Path(__file__).parents[2] / "book" / "measured" / "jacobian_80x80.json"
 

@@ -20,11 +20,12 @@ from browser import FLAGS, find_chromium
 from playwright.sync_api import sync_playwright
 from test_live_browser import CALL, CHAPTERS, DIRECT, KINDS, NETWORK, file_of, flat, write_site
 
-from gahb_core import live
-from gahb_core.checkpoints import load_denoiser
+from gahb_book import browser
+from gahb_book.site import read_fragment
+from gahb_core.data import load_images
 from gahb_core.files import write_safely
-from gahb_core.images import load_images
 from gahb_core.noise import add_noise, make_generator
+from gahb_core.training import load_denoiser
 
 OUT = Path(__file__).parents[2] / "book" / "measured" / "live.json"
 TURNS = 5
@@ -44,7 +45,7 @@ def errors(page) -> tuple[dict[str, float], float]:
     """Return the relative error of f(y) of each kind, and the largest gap of the adjoint."""
     found, adjoint = {}, 0.0
     for name, side in KINDS:
-        header, data = live.network_file(name)
+        header, data = browser.network_file(name)
         out = header["channels"]["out"]
         y, v, u = torch.randn(3, 1, out, side, side, generator=make_generator(3))
         y = 0.5 + 0.3 * y
@@ -94,7 +95,7 @@ def measure(page) -> dict:
         "forward_plain_ms": both(times[True], 1),
         "eigenpairs_s": both(seconds(page, "eigenpairs", y=y, num=12, tol=0.02), 2),
         "sample_s": both(seconds(page, "ascend", y=start, beta=0.1, sigmaEnd=0.01), 2),
-        "network_bytes": len(live.network_script(NETWORK)),
+        "network_bytes": len(browser.network_script(NETWORK)),
         "figures": 1 + len(CHAPTERS),
         "browser": page.context.browser.version,
     }
@@ -104,7 +105,7 @@ def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = write_site(Path(folder) / "site", live.read_fragment("front"))
+        site = write_site(Path(folder) / "site", read_fragment("front"))
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         page = browser.new_page()
         page.goto(site.as_uri() + "/book/0.html")

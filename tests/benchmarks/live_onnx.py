@@ -24,10 +24,10 @@ from live import OUT, TIMES, both
 from playwright.sync_api import sync_playwright
 from test_live_browser import NETWORK, file_of, write_site
 
-from gahb_core import live
-from gahb_core.checkpoints import load
+from gahb_book.site import read_fragment
 from gahb_core.files import write_safely
-from gahb_core.networks import fold_norm
+from gahb_core.networks.models import fold_norm
+from gahb_core.training import load
 
 TURNS, RUNTIME = 5, ("ort.wasm.min.js", "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs")
 START = """async () => {
@@ -67,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(1)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = write_site(Path(folder) / "site", live.read_fragment("front"))
+        site = write_site(Path(folder) / "site", read_fragment("front"))
         export(Path(sys.argv[1]), site / "ort")
         with serve(site) as origin:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)

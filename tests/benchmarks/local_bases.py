@@ -24,8 +24,8 @@ from measured import FOLDER, read, write
 from torch import Tensor
 
 from gahb_core import bases, jacobian, metrics, noise
-from gahb_core.checkpoints import find_status, load_denoiser
-from gahb_core.images import MissingData, load_images
+from gahb_core.data import MissingData, load_images
+from gahb_core.training import find_status, load_denoiser
 
 OUT = FOLDER / "local_bases.json"
 SIGMAS, FEW, ATOMS = (0.1, 0.2, 0.4), 12, 8

@@ -13,8 +13,9 @@ import torch
 from measured import FOLDER, read, write
 
 from gahb_core import denoisers, metrics, noise
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.images import load_images, shuffle_pixels
+from gahb_core.data import load_images
+from gahb_core.images import shuffle_pixels
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "local_fields.json"
 FIELDS = {str(r): f"local/faces/pixel/RF={r}" for r in (5, 9, 13, 23, 43)}

@@ -26,9 +26,8 @@ from measured import FOLDER, read, write
 from torch import Tensor
 
 from gahb_core import denoisers, metrics, noise, sampling
-from gahb_core.checkpoints import find_status, load_denoiser
-from gahb_core.images import MissingData, load_images
-from gahb_core.recipes import TWICE
+from gahb_core.data import MissingData, load_images
+from gahb_core.training import TWICE, find_status, load_denoiser
 
 OUT = FOLDER / "local_theories.json"
 STEPS, SIGMA_END = 20, 0.01

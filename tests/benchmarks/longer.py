@@ -12,9 +12,8 @@ from dataclasses import replace
 import torch
 from measured import FOLDER, measure_missing
 
-from gahb_core.checkpoints.figures import CARD_PSNR_IN, measure
-from gahb_core.recipes import Recipe, find_recipe
-from gahb_core.training import fit
+from gahb_core.training import Recipe, find_recipe, fit
+from gahb_core.training.card import CARD_PSNR_IN, measure
 
 OUT = FOLDER / "longer.json"
 NAMES = ("faces/N=6000/A", "faces/N=6000/B", "faces/size=16/N=6000/A")

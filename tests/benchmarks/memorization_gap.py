@@ -15,9 +15,9 @@ import torch
 from measured import FOLDER, measure_missing
 from memorization_time import BASE, KEPT, NUMS, SIGMAS, SIZE, Training, averaged
 
-from gahb_core.denoisers import residual_denoiser
-from gahb_core.images import load_images
-from gahb_core.metrics import paired_difference
+from gahb_core.data import load_images
+from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.metrics.curves import paired_difference
 
 OUT = FOLDER / "memorization_gap.json"
 MOST_STEPS, PER_IMAGE, MOST_IMAGES = 4096, 32, 256

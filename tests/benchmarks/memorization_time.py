@@ -38,15 +38,14 @@ import torch
 from measured import FOLDER, read, write
 from torch import Tensor, nn
 
-from gahb_core.denoisers import residual_denoiser
+from gahb_core.data import load_images, open_images
+from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.files import writing
-from gahb_core.images import load_images, open_images
-from gahb_core.metrics import correlation
-from gahb_core.networks import BiasFreeNorm
+from gahb_core.metrics.pairs import correlation
+from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.noise import add_noise
-from gahb_core.recipes import Recipe, make_network
-from gahb_core.sampling import sample
-from gahb_core.training import estimate_norms, make_batch, make_optimizer
+from gahb_core.sampling.ascent import sample
+from gahb_core.training import Recipe, estimate_norms, make_batch, make_network, make_optimizer
 
 FILES = {"fashion": "memorization_time.json", "faces": "memorization_time_faces.json"}
 RATES = {"adam": (0.002, 0.006, 0.02), "sgd": (0.03, 0.1, 0.3, 1.0)}  # tried; Muon's is BASE's

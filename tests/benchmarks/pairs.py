@@ -12,12 +12,12 @@ file is not drawn again. Faces need `gahb fetch faces`.
 from measured import FOLDER, measure_missing
 from torch import Tensor, cat, cov, linspace
 
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.denoisers import gaussian_denoiser
-from gahb_core.images import load_images
-from gahb_core.metrics import correlation, nearest
+from gahb_core.data import load_images
+from gahb_core.denoisers.gaussian import gaussian_denoiser
+from gahb_core.metrics.pairs import correlation, nearest
 from gahb_core.noise import sample_normal
-from gahb_core.sampling import ascend, drain
+from gahb_core.sampling.ascent import ascend, drain
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "pairs.json"
 LARGEST = {"fashion": 10_000, "faces": 6_000}

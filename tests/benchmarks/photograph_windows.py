@@ -14,7 +14,7 @@ from scipy.ndimage import binary_dilation
 from skimage.feature import canny
 
 from gahb_core import jacobian, noise
-from gahb_core.checkpoints import load_denoiser
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "photograph_windows.json"
 SIDE, SIGMA, NUM, TOLERANCE = 64, 0.15, 8, 0.05

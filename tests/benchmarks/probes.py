@@ -12,12 +12,12 @@ from unittest import mock
 import torch
 
 from gahb_core import jacobian
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.denoisers import Denoiser
-from gahb_core.images import load_images
+from gahb_core.data import load_images
+from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian import products
 from gahb_core.jacobian.derivatives import Products
 from gahb_core.noise import add_noise
+from gahb_core.training import load_denoiser
 
 REPEATS = 7
 

@@ -18,7 +18,9 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gahb_core.pages import Places, find_root, load_pages, load_results
+from gahb_book.places import Places, find_root
+from gahb_book.report import load_results
+from gahb_book.run import load_pages
 
 NUMBER = re.compile(r"(?<![\w.,\-/^{_])[-−]?\d*\.\d+(?![\w.]*\d)(?:e[-−]?\d+)?")
 # maths, code, roles and targets of links are no prose

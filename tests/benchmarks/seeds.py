@@ -12,8 +12,10 @@ from functools import partial
 
 from measured import FOLDER, measure_missing
 
-from gahb_core.pages import Places, find_root, load_results, run_pages
-from gahb_core.pages.tables import flatten
+from gahb_book.places import Places, find_root
+from gahb_book.report import load_results
+from gahb_book.report.batches import flatten
+from gahb_book.run import run_pages
 
 OUT = FOLDER / "seeds.json"
 NUM = 5

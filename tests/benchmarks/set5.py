@@ -24,17 +24,16 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from torch import Tensor
 
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.images import data_folder
-from gahb_core.metrics import psnr
-from gahb_core.sampling import (
+from gahb_core.data import data_folder
+from gahb_core.metrics.pairs import psnr
+from gahb_core.sampling.ascent import ascend, drain
+from gahb_core.sampling.measurements import (
     Measurement,
-    ascend,
     constrain,
-    drain,
     measure_blocks,
     sample_constrained,
 )
+from gahb_core.training import load_denoiser
 
 ROOT = Path(__file__).parents[2]
 OUT, KEPT = ROOT / "book" / "measured" / "set5.json", ROOT / "_build" / "set5"

@@ -11,8 +11,9 @@ exact one on the shells. What is in the file is not trained again. The chapter s
 import torch
 from measured import FOLDER, measure_missing
 
-from gahb_core.denoisers import mixture_denoiser
-from gahb_core.densities import RadialEnergy, decibels, dual_errors, estimate_log_z
+from gahb_core.denoisers.mixture import mixture_denoiser
+from gahb_core.densities.energies import decibels, dual_errors, estimate_log_z
+from gahb_core.densities.learned import RadialEnergy
 from gahb_core.noise import make_generator
 
 OUT = FOLDER / "shells.json"

@@ -25,14 +25,17 @@ from measured import FOLDER, read, write
 from torch import Tensor, nn
 
 from gahb_core import jacobian
-from gahb_core.authors import load_authors
-from gahb_core.denoisers import memory_denoiser, residual_denoiser
+from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.denoisers.memory import memory_denoiser
 from gahb_core.images import draw_disks, make_c_alpha, make_disk_parameters
-from gahb_core.metrics import nearest
-from gahb_core.networks import BiasFreeNorm, UNet, fold_norm, initialize
+from gahb_core.metrics.pairs import nearest
+from gahb_core.networks.models import UNet, fold_norm
+from gahb_core.networks.norm import BiasFreeNorm
+from gahb_core.networks.weights import initialize
 from gahb_core.noise import add_noise
-from gahb_core.recipes import Recipe
-from gahb_core.sampling import sample
+from gahb_core.sampling.ascent import sample
+from gahb_core.training import Recipe
+from gahb_core.training.authors import load_authors
 from gahb_core.training.optimizers import make_optimizer
 
 TARGET = FOLDER / "speed.json"

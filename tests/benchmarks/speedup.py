@@ -16,12 +16,11 @@ from dataclasses import replace
 import torch
 from measured import FOLDER, read, write
 
-from gahb_core.denoisers import residual_denoiser
-from gahb_core.images import load_images
-from gahb_core.metrics import psnr_curve
+from gahb_core.data import load_images
+from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.metrics.curves import psnr_curve
 from gahb_core.noise import sigma_from_psnr
-from gahb_core.recipes import Recipe, as_in_papers, find_recipe
-from gahb_core.training import fit
+from gahb_core.training import Recipe, as_in_papers, find_recipe, fit
 
 TARGET = FOLDER / "speedup.json"
 PSNR_IN = (0, 5, 10, 15, 20, 25, 30)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/splits.py FOLDER
 
-FOLDER holds the two image files of Fashion-MNIST (`gahb_core.images.fashion` says where they come
+FOLDER holds the two image files of Fashion-MNIST (`gahb_core.data.fashion` says where they come
 from). The garments stand in an order drawn once, and each that resembles an *earlier* one was left
 out. So the first were compared with few images, and the last with all: an image of which there are
 many alike is kept where it comes first. For the first NUM of each thousand this writes the PSNR at
@@ -23,11 +23,11 @@ import torch
 from measured import FOLDER, write
 from torch import Tensor
 
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.images import load_images
-from gahb_core.images.fashion import SOURCES, _read_idx
-from gahb_core.metrics import psnr_curve
+from gahb_core.data import load_images
+from gahb_core.data.fashion import SOURCES, _read_idx
+from gahb_core.metrics.curves import psnr_curve
 from gahb_core.noise import sigma_from_psnr
+from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "splits.json"
 NUM, ENDS, PSNR_IN, ALIKE = 500, 3, 20, 0.95

@@ -12,13 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gahb_core.checkpoints import load_denoiser
-from gahb_core.figures import image_grid
-from gahb_core.images import load_images
-from gahb_core.jacobian import top_eigenpairs
-from gahb_core.multiscale import Ascent, multiscale_denoiser, sample_cascade, spread
+from gahb_book.plots import image_grid
+from gahb_core.data import load_images
+from gahb_core.jacobian.krylov import top_eigenpairs
+from gahb_core.multiscale.cascade import Ascent, sample_cascade
+from gahb_core.multiscale.denoising import multiscale_denoiser
+from gahb_core.multiscale.haar import spread
 from gahb_core.noise import add_noise, sample_normal
-from gahb_core.sampling import ascend, sample
+from gahb_core.sampling.ascent import ascend, sample
+from gahb_core.training import load_denoiser
 
 OUT = Path(__file__).parents[2] / "book" / "_static"
 SIDE = 264  # pixels of a picture, shown at half of them

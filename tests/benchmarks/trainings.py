@@ -14,10 +14,9 @@ from measured import FOLDER, measure_missing
 
 from gahb_core import jacobian as jac
 from gahb_core import metrics
-from gahb_core.checkpoints import find_status, load_denoiser
-from gahb_core.images import load_images
+from gahb_core.data import load_images
 from gahb_core.noise import add_noise, sigma_from_psnr
-from gahb_core.recipes import TWICE, find_recipe
+from gahb_core.training import TWICE, find_recipe, find_status, load_denoiser
 
 OUT = FOLDER / "trainings.json"
 PSNR_IN = (0, 10, 20, 30)
