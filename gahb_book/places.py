@@ -61,7 +61,7 @@ def find_root(start: Path | None = None) -> Path:
     here = Path(start or Path.cwd()).resolve()
     if not here.is_dir():
         raise ValueError(f"root must be a folder, and {start} is none")
-    installed = () if start else (Path(__file__).resolve().parents[2],)
+    installed = () if start else (Path(__file__).resolve().parents[1],)
     for folder in (here, *here.parents, *installed):
         if (folder / "book" / "pages.yml").is_file():
             return folder

@@ -52,7 +52,7 @@ def write_stamp(page: Page, places: Places, made_from: str, used: list[str]) -> 
     write_safely(places.stamp(page.name), json.dumps(stamp, indent=1) + "\n")
 
 
-def _read_stamp(page: Page, places: Places) -> dict | None:
+def read_stamp(page: Page, places: Places) -> dict | None:
     """Return a page's stamp; None where there is none, or a damaged one, or one of another kind."""
     try:
         stamp = json.loads(places.stamp(page.name).read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def _read_stamp(page: Page, places: Places) -> dict | None:
 
 def is_current(page: Page, places: Places) -> bool:
     """Return whether a page's notebook and results are what was made from what is there now."""
-    stamp = _read_stamp(page, places)
+    stamp = read_stamp(page, places)
     return (
         stamp is not None
         and stamp["notebook"] == _hash_file(places.executed(page.name))
@@ -76,5 +76,5 @@ def is_current(page: Page, places: Places) -> bool:
 
 def is_whole(page: Page, places: Places) -> bool:
     """Return whether the executed notebook, if it is stamped, is the one that was stamped."""
-    stamp = _read_stamp(page, places)
+    stamp = read_stamp(page, places)
     return stamp is None or stamp["notebook"] == _hash_file(places.executed(page.name))

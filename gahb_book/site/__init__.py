@@ -1,17 +1,13 @@
 """Site: the executed pages staged and built into the HTML book, its contents and its scripts."""
 
-from gahb_book.site.assets import find_networks, page_assets, read_fragment
 from gahb_book.site.book import build_book, stage_book
 from gahb_book.site.contents import make_contents, page_heading, write_contents
 from gahb_book.site.serve import serve_book
 
 __all__ = [
     "build_book",
-    "find_networks",
     "make_contents",
-    "page_assets",
     "page_heading",
-    "read_fragment",
     "serve_book",
     "stage_book",
     "write_contents",

@@ -19,7 +19,7 @@ from gahb_book.run.listing import load_pages
 from gahb_book.run.missing import make_note_page
 from gahb_book.run.notebooks import parse_notebook
 from gahb_book.run.spec import Page
-from gahb_book.run.stamp import is_whole
+from gahb_book.run.stamp import is_whole, read_stamp
 from gahb_core.files import hash_files, write_if_changed, write_safely
 
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
@@ -97,9 +97,8 @@ def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, 
     made = [f"profile {places.profile}", *(f"seed {seed}" for seed in seeds[-1:])]
     made += [f"Python {python}", *(f"{name} {version(name)}" for name in ("torch", "numpy"))]
     made.append(f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
-    stamp = places.stamp(page.name)
-    if stamp.is_file():  # what the figures depend on: notebook, library, networks, lock file
-        made.append(f"inputs `{json.loads(stamp.read_text(encoding='utf-8'))['from'][:12]}`")
+    if stamp := read_stamp(page, places):  # what the figures depend on
+        made.append(f"inputs `{stamp['from'][:12]}`")
     change = f"To change them: `.venv/bin/jupyter lab book/{page.notebook.name}` in a clone."
     source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made)
     source += f". {change}\n```"

@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from test_live_browser import CALL, CHAPTERS, DIRECT, KINDS, NETWORK, file_of, flat, write_site
 
 from gahb_book import browser
-from gahb_book.site import read_fragment
+from gahb_book.site.assets import read_fragment
 from gahb_core.data import load_images
 from gahb_core.files import write_safely
 from gahb_core.noise import add_noise, make_generator

@@ -24,7 +24,7 @@ from live import OUT, TIMES, both
 from playwright.sync_api import sync_playwright
 from test_live_browser import NETWORK, file_of, write_site
 
-from gahb_book.site import read_fragment
+from gahb_book.site.assets import read_fragment
 from gahb_core.files import write_safely
 from gahb_core.networks.models import fold_norm
 from gahb_core.training import load

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from gahb_book import browser, chapters, site
+from gahb_book import browser, chapters
 from gahb_book.browser.figure import STATIC
 from gahb_book.chapters.start import draw_blur, encode_start, fit_start
-from gahb_book.site.assets import _lighten
+from gahb_book.site.assets import _lighten, find_networks, page_assets
 from gahb_core.data import load_images
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
 from gahb_core.networks.transformer import Transformer
@@ -151,8 +151,8 @@ def a_figure(monkeypatch, page, **more):
 def test_in_a_page_a_figure_is_its_picture_and_plain_html(monkeypatch):
     text = a_figure(monkeypatch, page=True, data={"a": "</script>"}).data
     assert '<img class="gahb-live-picture" alt="a &quot;black&quot; square"' in text
-    assert site.find_networks(text) == [("laptop", "disks"), ("laptop", "ray")]
-    assert site.find_networks(json.dumps([text])) == [("laptop", "disks"), ("laptop", "ray")]
+    assert find_networks(text) == [("laptop", "disks"), ("laptop", "ray")]
+    assert find_networks(json.dumps([text])) == [("laptop", "disks"), ("laptop", "ray")]
     content = re.search(r'class="gahb-live-data">(.*?)</script>', text, re.S)[1]
     data = json.loads(content)
     assert data["a"] == "</script>"
@@ -264,18 +264,18 @@ def test_a_fitted_start_travels_in_bytes():
 
 def test_pages_bring_the_networks_that_they_ask_for_and_no_others(monkeypatch):
     text = a_figure(monkeypatch, page=True).data
-    assets = dict(site.page_assets(["no figure here", text]))
+    assets = dict(page_assets(["no figure here", text]))
     assert {path for path in assets if path.startswith("networks")} == {
         "networks/disks.js",
         "networks/ray.js",
     }
     assert assets["networks/ray.js"].decode() == browser.network_script("ray")
-    assert dict(site.page_assets(["no figure here"])) == {}
+    assert dict(page_assets(["no figure here"])) == {}
 
 
 def test_the_front_page_weighs_little_before_it_is_used():
     before = os.environ.get("GAHB_PAGE")
-    assets = dict(site.page_assets(["_static/live/front.html"]))
+    assets = dict(page_assets(["_static/live/front.html"]))
     assert os.environ.get("GAHB_PAGE") == before
     first = ("live/front.html", "live/front.js", "live/host.js", "live/live.css")
     assert sum(len(assets[path]) for path in first) <= MAX_BEFORE_USE
@@ -290,7 +290,7 @@ def test_no_two_controls_of_a_figure_share_a_name(path):
 
 def test_an_unknown_fragment_is_refused():
     with pytest.raises(ValueError, match="includes _static/live/back.html"):
-        list(site.page_assets(["_static/live/back.html"]))
+        list(page_assets(["_static/live/back.html"]))
 
 
 def test_scripts_lose_comments_and_nothing_else():

@@ -19,7 +19,7 @@ from gahb_book import chapters
 from gahb_book.browser import network_file, network_script, script_name
 from gahb_book.chapters.closed import _LINE
 from gahb_book.chapters.start import encode_start, fit_start
-from gahb_book.site import page_assets, read_fragment
+from gahb_book.site.assets import page_assets, read_fragment
 from gahb_core.bases.fourier import make_fourier
 from gahb_core.bases.wavelets import make_wavelet
 from gahb_core.data import load_images

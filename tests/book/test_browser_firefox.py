@@ -4,7 +4,7 @@ import pytest
 from browser import serve
 from firefox import find_firefox, firefox
 from test_book_browser import DEMO, demo_html  # noqa: F401
-from test_live_browser import CHAPTERS, site  # noqa: F401
+from test_browser_figures import CHAPTERS, built  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -38,11 +38,11 @@ SHOWN = """[...document.querySelectorAll('.gahb-live-stage canvas')].map(c => c.
 
 
 @pytest.mark.parametrize("name", ["front", *CHAPTERS])
-def test_a_live_figure_moves(window, place, site, name):  # noqa: F811
+def test_a_live_figure_moves(window, place, built, name):  # noqa: F811
     index = 0 if name == "front" else 2 + list(CHAPTERS).index(name)
     _, label, said = CHAPTERS.get(name, (None, None, "products"))
     window.complaints.clear()
-    window.open(f"{place(site)}book/{index}.html")
+    window.open(f"{place(built)}book/{index}.html")
     window.wait_for("document.querySelector('.gahb-live-stage')")
     before = window.run(f"() => {SHOWN}")
     if name == "front":

@@ -24,7 +24,7 @@ ALL_DONE = """() => {
 }"""
 DRAWN = """e => [...e.querySelectorAll("canvas, svg")]
     .map(c => c.toDataURL?.() ?? c.innerHTML).join()"""
-CELLS = ["from gahb_core import live", "live.explore_disk()"]
+CELLS = ["from gahb_book import chapters", "chapters.explore_disk()"]
 
 
 def _notebook(path):

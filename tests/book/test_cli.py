@@ -106,7 +106,7 @@ def test_arguments_are_checked(words):
 
 
 def test_outside_a_clone_no_traceback(tmp_path):
-    code = "import sys; from gahb_core import cli; sys.exit(cli.main(['--help']))"
+    code = "import sys; from gahb_book import cli; sys.exit(cli.main(['--help']))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )

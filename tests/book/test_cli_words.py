@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gahb_book import cli
 from gahb_book.run import pages
 from gahb_book.run.outcomes import Outcome
-from gahb_core import images, training
+from gahb_core import data, training
 from gahb_core.training import authors
 
 NUMBERS = ["1", "2", "0", "-1", "1.5", "1e3", "nan", "inf", "70000", "٣", "9" * 5000, "1_0"]
@@ -65,7 +65,7 @@ def harmless(project, monkeypatch):
     )
     monkeypatch.setattr(cli, "run_processes", lambda *_: ())
     monkeypatch.setattr(training, "train", lambda *_: ())
-    monkeypatch.setattr(images, "fetch", lambda *_: "there")
+    monkeypatch.setattr(data, "fetch", lambda *_: "there")
     monkeypatch.setattr(authors, "fetch_authors", lambda: "there")
     monkeypatch.setattr(cli, "serve_book", lambda *_: None)
     return project

@@ -351,7 +351,7 @@ def test_a_cut_or_foreign_file_is_refused(folder, source, how):
 
 def test_missing_images_name_the_command(folder):
     with pytest.raises(data.MissingData, match="'gahb fetch lsun' makes them") as error:
-        folder.locate("lsun")
+        data.locate("lsun")
     assert str(folder / "lsun_80.npy") in str(error.value)
 
 

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from copy import deepcopy
 
 import pytest
@@ -377,5 +379,16 @@ def test_a_norm_of_halves_takes_its_deviation_in_single_precision():
     torch.testing.assert_close(norm.running_sd.flatten(), wanted, atol=0, rtol=0.01)
 
 
-def test_single_precision_is_not_rounded_on_a_gpu():
-    assert not torch.backends.cudnn.allow_tf32
+def test_importing_the_library_changes_nothing_of_torch():
+    code = """
+import torch
+def state():
+    return (torch.backends.cudnn.allow_tf32, torch.get_default_dtype(), torch.is_grad_enabled(),
+            torch.get_num_threads(), torch.random.get_rng_state().tolist())
+before = state()
+import gahb_core
+for room in gahb_core.ROOMS:
+    getattr(gahb_core, room).__name__
+assert state() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from itertools import product
 
@@ -51,14 +50,24 @@ DETAILS = replace(
 
 # A process that trains SMALL and saves after every step: killed anywhere, it must go on unharmed.
 PROGRAM = """
-import sys, torch
+import os, signal, sys, torch
 from pathlib import Path
-from tests.test_training import SMALL
-from gahb_core.training import fit
-for progress in fit(SMALL, Path(sys.argv[1]), save_seconds=0):
+from tests.core.test_training import SMALL
+from gahb_core.training import fit, loop
+state, result, left, when = sys.argv[1], sys.argv[2], [int(sys.argv[3])], sys.argv[4]
+save = loop._State.save
+def die(now):
+    if left[0] == 0 and now == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+def save_or_die(self, path):
+    left[0] -= 1
+    die("before")
+    save(self, path)
+    die("after")
+loop._State.save = save_or_die
+for progress in fit(SMALL, Path(state), save_seconds=0):
     pass
-torch.save(progress.net.state_dict(), sys.argv[2] + ".part")  # a kill may hit this, too
-Path(sys.argv[2] + ".part").replace(sys.argv[2])
+torch.save(progress.net.state_dict(), result)
 """
 
 
@@ -67,25 +76,16 @@ def _drain(recipe, path=None):
     return last
 
 
-def test_killed_at_random_moments_it_ends_bit_identical(tmp_path):
+def test_killed_while_it_trains_it_ends_bit_identical(tmp_path):
     unbroken = _drain(SMALL).net.state_dict()
     state, result = tmp_path / "state", tmp_path / "net.pt"
-    command = [sys.executable, "-c", PROGRAM, str(state), str(result)]
-    moments, kills = random.Random(0), 0
-    while not result.exists():
-        process = subprocess.Popen(command)
-        while kills < 3 and process.poll() is None and not state.exists():
-            time.sleep(0.01)  # imports take seconds; the kill is to hit the training
-        try:
-            process.wait(timeout=moments.uniform(0.0, 0.1) if kills < 3 else 120)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            state.with_name("kept").write_bytes(state.read_bytes())
-        assert process.returncode in (0, -signal.SIGKILL)
+    for saves, when in ((5, "after"), (1, "before"), (13, "before"), (1, "after")):
+        command = [sys.executable, "-c", PROGRAM, str(state), str(result), str(saves), when]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert not result.exists()
+    command[-2:] = ["0", "never"]
+    subprocess.run(command, check=True)
     resumed = torch.load(result, weights_only=True)
-    assert kills >= 1
     assert resumed.keys() == unbroken.keys()
     assert all(torch.equal(resumed[k], unbroken[k]) for k in unbroken)
 

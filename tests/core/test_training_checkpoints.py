@@ -217,8 +217,8 @@ def test_a_flipped_bit_of_a_card_is_refused(shelf, at):
 
 def test_another_training_of_the_recipe_is_refused_and_names_its_process(shelf):
     code = (
-        "import time; from gahb_core import checkpoints\n"
-        f"for _ in checkpoints.train({NAME!r}, 'smoke'):\n"
+        "import time; from gahb_core import training\n"
+        f"for _ in training.train({NAME!r}, 'smoke'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
