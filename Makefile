@@ -37,8 +37,8 @@ test: env  ## everything: style, unit tests, every page, the HTML, the browser
 	echo "== pytest: unit tests, then every page, the HTML and the browser =="; \
 	$(BIN)/python -m pytest -m "" || status=1; exit $$status
 
-serve: env  ## show the built book at http://127.0.0.1:8000
-	@$(BIN)/python -m gahb_book.cli serve
+serve: book  ## show the built book at http://127.0.0.1:8000
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
 train: env  ## train every network that is missing
 	@$(BIN)/python -m gahb_book.cli train --all

@@ -1,4 +1,4 @@
-"""The command `gahb`: its commands, from `recipes` to `serve` (`gahb --help` lists them)."""
+"""The command `gahb`: its commands, from `recipes` to `build` (`gahb --help` lists them)."""
 
 import argparse
 import fnmatch
@@ -20,7 +20,7 @@ from gahb_book.run import (
     run_processes,
     share_cores,
 )
-from gahb_book.site import build_book, serve_book, write_contents
+from gahb_book.site import build_book, write_contents
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 FETCHED = ("faces", "celeba", "lsun", "authors")  # a test holds it: images take seconds to load
@@ -32,7 +32,7 @@ def _places(args: argparse.Namespace) -> Places:
 
 
 def _address(index: Path) -> str:
-    return f"the book: {index}\nserve it: make serve   (or gahb serve; it also opens as a file)"
+    return f"the book: {index}\nserve it: make serve   (it also opens as a file)"
 
 
 def show_recipes(args: argparse.Namespace) -> int:
@@ -227,12 +227,6 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
-def serve(args: argparse.Namespace) -> int:
-    """Serve the built book on this machine alone."""
-    serve_book(_places(args), args.port)
-    return 0
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, whatever they quote."""
 
@@ -263,9 +257,6 @@ def make_parser() -> argparse.ArgumentParser:
     options.add_results_options(add(show_results, "results"))
     options.add_compare_options(add(compare, "compare"))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
-    add(serve, "serve")(
-        "--port", type=options.at_most(65535), default=8000, help="0: any that is free"
-    )
     return parser
 
 

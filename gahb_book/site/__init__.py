@@ -2,13 +2,11 @@
 
 from gahb_book.site.book import build_book, stage_book
 from gahb_book.site.contents import make_contents, page_heading, write_contents
-from gahb_book.site.serve import serve_book
 
 __all__ = [
     "build_book",
     "make_contents",
     "page_heading",
-    "serve_book",
     "stage_book",
     "write_contents",
 ]

@@ -35,7 +35,6 @@ def test_a_failed_page_is_exit_code_one(project, capfd):
     ("words", "match"),
     [
         (["run", "nowhere"], "gahb: page 'nowhere' must be one of: a_one, a_five"),
-        (["serve"], "gahb: the book has not been built yet: run `make book`"),
         (["train"], "gahb: name the recipes to train, or give --all"),
         (["train", "nothing"], "gahb: name must be a recipe of 'laptop' (fashion"),
         (["fetch", "nothing"], "gahb: "),
@@ -95,8 +94,6 @@ def test_a_reader_that_goes_away_is_no_error():
         ["run", "--profile", "x"],
         ["run", "--timeout", "0"],
         ["run", "--gpus", "-1"],
-        ["serve", "--port", "70000"],
-        ["serve", "--port", "-1"],
     ],
 )
 def test_arguments_are_checked(words):
@@ -112,7 +109,7 @@ def test_outside_a_clone_no_traceback(tmp_path):
     )
     assert done.returncode == 0
     assert "torch" not in done.stdout
-    for command in ("recipes", "train", "fetch", "run", "results", "compare", "build", "serve"):
+    for command in ("recipes", "train", "fetch", "run", "results", "compare", "build"):
         assert command in done.stdout
 
 

@@ -1,13 +1,11 @@
 """The pipeline of pages, on a miniature project."""
 
-import http.client
 import json
 import operator
 import pickle
 import signal
 import subprocess
 import sys
-import threading
 
 import nbformat
 import numpy as np
@@ -37,7 +35,6 @@ from gahb_book.run.outcomes import Outcome
 from gahb_book.run.stamp import is_current
 from gahb_book.site import build_book, make_contents, stage_book
 from gahb_book.site.book import _drop_records, _fill_parameters, _own_labels
-from gahb_book.site.serve import make_server, serve_book
 from gahb_core import data
 from gahb_core.files import write_safely
 
@@ -555,60 +552,6 @@ def test_book_is_built_once_and_a_warning_is_an_error(project, capfd):
         with pytest.raises(RuntimeError, match="warnings or errors"):
             build_book(places)
         assert "undefined label: 'nowhere'" in capfd.readouterr().err
-
-
-@pytest.fixture
-def ask(tmp_path):
-    """Return a function from a path to the status that a server of a small folder answers."""
-    for name in ("html/index.html", "html/deep/a.txt", "html/.git/config", "html/.env", "secret"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-    (tmp_path / "html" / "link.txt").symlink_to(tmp_path / "secret")
-    (tmp_path / "html" / "out").symlink_to(tmp_path)
-    with make_server(tmp_path / "html", 0) as server:
-        assert server.server_address[0] == "127.0.0.1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-
-        def get(path):
-            connection = http.client.HTTPConnection(*server.server_address, timeout=10)
-            connection.request("GET", path)
-            status = connection.getresponse().status
-            connection.close()
-            return status
-
-        yield get
-        server.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/", 200),
-        ("/index.html?x=1", 200),
-        ("/deep/a.txt", 200),
-        ("/deep/", 404),  # no listings
-        ("/link.txt", 404),
-        ("/out/secret", 404),
-        ("/out/html/index.html", 404),
-        ("/.env", 404),
-        ("/.git/config", 404),
-        ("/deep/../.env", 404),
-        ("/../secret", 404),
-        ("/%2e%2e/secret", 404),
-        ("/nothing", 404),
-    ],
-)
-def test_only_files_of_the_book_are_served(ask, path, status, capsys):
-    assert ask(path) == status
-
-
-@pytest.mark.parametrize("port", [70_000, -1])
-def test_a_port_that_is_none_is_refused(project, port):
-    places = Places(project)
-    write_safely(places.html / "index.html", "")
-    with pytest.raises(ValueError, match=f"port {port} cannot be used .*: choose --port"):
-        serve_book(places, port)
 
 
 def test_a_notebook_that_is_two_pages_has_labels_of_its_own(tmp_path):
