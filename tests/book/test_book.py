@@ -6,7 +6,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, asked_pages
+from projects import ROOT, asked_pages
 
 from gahb_book.places import Places
 from gahb_book.report import load_results

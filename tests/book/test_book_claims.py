@@ -8,7 +8,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 from gahb_book.run import load_pages
 from gahb_book.site.contents import chapter_number

@@ -13,8 +13,8 @@ import time
 
 import psutil
 import pytest
-from conftest import make_notebook
 from patience import PATIENCE, wait_for
+from projects import make_notebook
 from slurm import MISSING, call, say, start_cluster, start_gahb
 
 from gahb_book import cli

@@ -137,6 +137,13 @@ def test_a_file_of_tests_is_named_after_its_room():
     assert not stray, f"name these after the room that they test: {stray}"
 
 
+def test_tests_of_the_science_need_nothing_of_the_book():
+    """They run where the wheel alone is installed; what asks the command line is marked."""
+    for path in (ROOT / "tests" / "core").glob("*.py"):
+        heads = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ImportFrom)]
+        assert not [n.module for n in heads if n.module.startswith("gahb_book")], path.name
+
+
 # --- sizes and docstrings -------------------------------------------------------------------
 
 

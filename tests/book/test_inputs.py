@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import add_page
+from projects import add_page
 
 from gahb_book import inputs
 from gahb_book.places import Places

@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 from gahb_book.report import (
     SOURCES,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import make_notebook
+from projects import make_notebook
 
 from gahb_book import cli
 from gahb_book.cluster import submit_jobs

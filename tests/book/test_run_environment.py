@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 import pytest
-from conftest import ROOT, make_notebook
+from projects import ROOT, make_notebook
 
 from gahb_book.places import book_path
 from gahb_book.run.jobs import count_cores

@@ -11,8 +11,8 @@ import threading
 import nbformat
 import psutil
 import pytest
-from conftest import add_page
 from patience import wait_for
+from projects import add_page
 
 from gahb_book import cli
 from gahb_book.places import Places

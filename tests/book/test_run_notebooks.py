@@ -4,7 +4,7 @@ import json
 from ast import literal_eval
 
 import pytest
-from conftest import ROOT, make_notebook
+from projects import ROOT, make_notebook
 
 from gahb_book.run import Page, load_pages
 from gahb_book.run.notebooks import choose_parameters, code_of, list_parameters, read_notebook

@@ -8,9 +8,9 @@ import math
 import statistics
 
 import pytest
-from conftest import make_notebook
 from hypothesis import given
 from hypothesis import strategies as st
+from projects import make_notebook
 
 from gahb_book import cli
 from gahb_book.places import Places

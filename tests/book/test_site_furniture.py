@@ -3,7 +3,7 @@
 import importlib
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 import gahb_core
 from gahb_book.site.docstrings import escape

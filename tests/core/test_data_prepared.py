@@ -11,9 +11,9 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from extras import needs_book
 from PIL import Image
 
-from gahb_book import cli
 from gahb_core import data, images
 from gahb_core.data import celeba_lsun, files, prepared
 
@@ -355,7 +355,10 @@ def test_missing_images_name_the_command(folder):
     assert str(folder / "lsun_80.npy") in str(error.value)
 
 
+@needs_book
 def test_fetch_of_the_command_line_takes_a_size(folder, source, capsys):
+    from gahb_book import cli
+
     assert cli.main(["fetch", "celeba", "--size", "24"]) == 0
     assert f"celeba: {folder / 'celeba_24.npy'}" in capsys.readouterr().out
     assert cli.main(["fetch", "fashion", "--size", "24"]) == 2

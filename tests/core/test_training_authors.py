@@ -10,11 +10,8 @@ import pytest
 import pywt
 import safetensors.torch
 import torch
+from extras import needs_book
 
-from gahb_book import cli
-from gahb_book.places import Places
-from gahb_book.run.missing import find_missing
-from gahb_book.run.spec import Page
 from gahb_core import networks, training
 from gahb_core.data import MissingData, data_folder
 from gahb_core.metrics.pairs import psnr
@@ -166,7 +163,12 @@ def test_a_missing_network_names_the_command(server, tmp_path):
         authors.load_authors("flat__RF_6x6.pt")
 
 
+@needs_book
 def test_a_page_that_lacks_a_published_network_names_the_command(server, tmp_path):
+    from gahb_book.places import Places
+    from gahb_book.run.missing import find_missing
+    from gahb_book.run.spec import Page
+
     for name, named in ((NAMES[0], True), ("other", False)):
         page = Page("a", Path("a.ipynb"), files=(f"{authors.FOLDER}/{name}.pt",))
         missing = find_missing(page, Places(tmp_path))
@@ -178,7 +180,10 @@ def test_a_page_that_lacks_a_published_network_names_the_command(server, tmp_pat
     assert find_missing(page, Places(tmp_path)) is None
 
 
+@needs_book
 def test_fetch_of_the_command_line(server, tmp_path, capsys):
+    from gahb_book import cli
+
     assert cli.main(["fetch", "authors"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == f"authors: {tmp_path / 'data' / authors.FOLDER}"

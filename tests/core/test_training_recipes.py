@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from extras import needs_book
 from torch.utils.flop_counter import FlopCounterMode
 
-from gahb_book.places import find_root
-from gahb_book.run import load_pages
 from gahb_core.data import MissingData, open_images
 from gahb_core.networks.models import num_parameters
 from gahb_core.training import GPU_RATE, RECIPES, as_in_papers, count_flop, make_network
@@ -57,8 +56,12 @@ def test_paper_profile_has_the_c_alpha_images_of_chapter_3():
             assert (recipe.num, recipe.split, recipe.size) == (num, split, 80)
 
 
+@needs_book
 @pytest.mark.parametrize("profile", ["paper", "gpu"])
 def test_every_page_has_its_networks_at_the_papers_size(profile):
+    from gahb_book.places import find_root
+    from gahb_book.run import load_pages
+
     needed = {name for page in load_pages(find_root()) for name in page.checkpoints}
     assert needed <= set(RECIPES[profile])
 

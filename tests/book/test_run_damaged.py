@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_notebook
+from projects import make_notebook
 
 from gahb_book.cluster.tickets import read_tickets
 from gahb_book.places import Places

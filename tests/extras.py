@@ -1,0 +1,9 @@
+"""Marks of tests that need more than the science."""
+
+from importlib.util import find_spec
+
+import pytest
+
+needs_book = pytest.mark.skipif(
+    find_spec("papermill") is None, reason="the extra [book] is not installed (papermill)"
+)
