@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "GAHB_INPUTS"  # the file that a running page's kernel notes its inputs in
 PACKAGES = ("gahb_core", "gahb_book")
@@ -24,7 +25,8 @@ STARTUP = "from gahb_book import inputs as _inputs\n_inputs.watch(get_ipython())
 def _modules() -> set[Path]:
     """Return the files of the library that are loaded."""
     loaded = [m for name, m in list(sys.modules.items()) if name.split(".")[0] in PACKAGES]
-    return {Path(m.__file__).resolve() for m in loaded if getattr(m, "__file__", None)}
+    files = [getattr(m, "__file__", None) for m in loaded]
+    return {Path(file).resolve() for file in files if file}
 
 
 def _name(path: Path, book: Path) -> str | None:
@@ -57,7 +59,7 @@ def _opened(found: set[Path], book: Path) -> Callable[[str, tuple], None]:
     return hook
 
 
-def watch(shell: object) -> None:
+def watch(shell: Any) -> None:
     """Note after every cell of a kernel what it has loaded and opened; without VARIABLE nothing.
 
     Args:
@@ -71,9 +73,10 @@ def watch(shell: object) -> None:
     sys.addaudithook(_opened(opened, book))
 
     def note(*_: object) -> None:
-        names = {_name(path, book) for path in _modules() | set(opened)} - {None}
-        if sorted(names) != noted:
-            noted[:] = sorted(names)
+        found = [_name(path, book) for path in _modules() | set(opened)]
+        names = sorted({name for name in found if name})
+        if names != noted:
+            noted[:] = names
             Path(target).write_text(json.dumps(noted), encoding="utf-8")
 
     shell.events.register("post_run_cell", note)

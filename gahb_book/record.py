@@ -44,7 +44,7 @@ def show(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def mark_published(published: Any, kind: str) -> str:
+def mark_published(published: Any, kind: str | None) -> str:
     """Return a published figure as tables show it, with the mark of how it is known.
 
     Raises:

@@ -109,7 +109,9 @@ def hash_files(paths: Iterable[Path], root: Path) -> str:
 def _is_dead(name: str) -> bool:
     """Return whether a name is of a part, or a temporary folder, of a process that is no more."""
     found = _OWNED.match(name)
-    return bool(found) and found["host"] == _HOST and not psutil.pid_exists(int(found["pid"]))
+    if found is None or found["host"] != _HOST:
+        return False
+    return not psutil.pid_exists(int(found["pid"]))
 
 
 def sweep(folder: Path) -> list[Path]:

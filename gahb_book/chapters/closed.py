@@ -93,7 +93,7 @@ def explore_peaks(distance: float = 3.0, sigma: float = 0.7, y: float = 0.4) -> 
 
 
 def _draw_way(points: torch.Tensor, start: list[float], ax: Axes) -> None:
-    way = {"h": 0.05, "beta": 0.3, "sigma_end": 0.05, "sigma_0": 1.0, "ramp": False}
+    way: dict[str, Any] = {"h": 0.05, "beta": 0.3, "sigma_end": 0.05, "sigma_0": 1.0, "ramp": False}
     steps = ascend(memory_denoiser(points), torch.tensor([start]), seed=1, **way)
     track = np.array([step.y[0].numpy() for step in steps])
     ax.plot(*points.T, "o" if len(points) < 10 else "-", color=_ORANGE)

@@ -84,7 +84,7 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
     kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
     fit = fit_start(load_images(dataset, "A", FITTED, 32))
     memory = memory_denoiser(load_images(dataset, "A", num, 32))
-    given = {"seed": 1, "sigma_end": 0.02, "mean": draw_blur(fit, 1)}
+    given: dict[str, Any] = {"seed": 1, "sigma_end": 0.02, "mean": draw_blur(fit, 1)}
     ours = sample(load_denoiser(name), 1, shape, **given)
     theirs = sample(memory, 1, shape, schedule=True, **given)
     data = {
@@ -122,7 +122,7 @@ def explore_pairs(
     networks = [f"{dataset}/N={n}/{split}" for n in nums for split in "AB"]
     sets = [f"images:{dataset}:{split}:{kept}:32" for split in "AB"]
     fit = fit_start(load_images(dataset, "A", FITTED, 32))
-    given = {"seed": 1, "mean": draw_blur(fit, 1), "beta": 1.0}
+    given: dict[str, Any] = {"seed": 1, "mean": draw_blur(fit, 1), "beta": 1.0}
     drawn = [sample(load_denoiser(n), 1, (1, 32, 32), **given).x for n in networks[-2:]]
     blank = torch.ones(1, 1, 32, 32)
     data = {"size": 32, "dataset": dataset, "nums": list(nums), "betas": [1.0, 0.1], "kept": kept}

@@ -160,7 +160,7 @@ def fetch(args: argparse.Namespace) -> int:
 
     for dataset in args.datasets:
         if dataset != "authors":
-            where = data.fetch(dataset, args.size)
+            where: str | Path = data.fetch(dataset, args.size)
         elif args.size is None:
             where = authors.fetch_authors()
         else:
@@ -241,7 +241,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(function: Callable, name: str, profile: bool = True) -> Callable:
-        text = function.__doc__.replace("%", "%%")  # it is a format to argparse
+        text = (function.__doc__ or "").replace("%", "%%")  # it is a format to argparse
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if profile:

@@ -113,7 +113,7 @@ class _Processes:
             if (process := self._start(argv)) is None:
                 return
             with process:
-                for line in process.stdout:
+                for line in process.stdout or ():
                     self.events.put(Event(name, "line", line.rstrip("\n")))
             self.running.discard(process)
             code = process.returncode

@@ -95,7 +95,7 @@ def _describe(error: fastjsonschema.JsonSchemaValueException, listing: Any, path
         name = entry.get("name") if isinstance(entry, dict) else None
         where += f", page {name if isinstance(name, str) else int(keys[1]) + 1}"
         keys = keys[2:]
-    why = error.message.removeprefix(error.name).strip()
+    why = error.message.removeprefix(error.name or "").strip()
     if error.rule == "pattern":
         why = f"must match {error.rule_definition}"
     key = ".".join(map(str, keys))
@@ -153,6 +153,7 @@ def _make_page(entry: dict, root: Path) -> Page:
         raise ValueError(f"page {entry['name']}: notebook {notebook} does not exist")
     needs = entry.get("needs", {})
     records = _read_records(entry)
+    needed: dict[str, Any] = {key: _expand(needs.get(key)) for key in _NEEDS}
     return Page(
         entry["name"],
         notebook,
@@ -161,7 +162,7 @@ def _make_page(entry: dict, root: Path) -> Page:
         records=tuple(records),
         ranges={name: ends for name, ends in records.items() if ends},
         part=entry.get("part"),
-        **{key: _expand(needs.get(key)) for key in _NEEDS},
+        **needed,
     )
 
 

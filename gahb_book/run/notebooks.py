@@ -36,7 +36,7 @@ def _check_cells(notebook: dict[str, Any], origin: object) -> None:
         if not isinstance(notebook.get(key), kind):
             raise ValueError(f"{origin} must be a notebook with {key}")
     for number, cell in enumerate(notebook["cells"], 1):
-        needed = {"cell_type": str, "metadata": dict, "source": str | list}
+        needed: dict[str, Any] = {"cell_type": str, "metadata": dict, "source": str | list}
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             needed["outputs"] = list
         for key, kind in needed.items():
@@ -67,11 +67,11 @@ def code_of(notebook: dict[str, Any]) -> str:
 
 def _name_of(statement: ast.stmt) -> str | None:
     """Return the name that a statement `name = value` or `name: type = value` sets, else None."""
-    targets = [statement.target] if isinstance(statement, ast.AnnAssign) else None
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    plain = targets and len(targets) == 1 and isinstance(targets[0], ast.Name)
-    return targets[0].id if plain and statement.value is not None else None
+    if not isinstance(statement, ast.AnnAssign | ast.Assign) or statement.value is None:
+        return None
+    annotated = isinstance(statement, ast.AnnAssign)
+    targets = [statement.target] if annotated else statement.targets
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else None
 
 
 def _names_of(page: Page, number: int, source: str) -> list[str]:

@@ -95,7 +95,7 @@ def find_neighbour(page: str, relations: Mapping[str, Sequence[str | None]], at:
     beside = relations[page][at] if page in relations else None
     if is_variant(page, relations):
         return beside
-    while beside in relations and is_variant(beside, relations):
+    while beside is not None and beside in relations and is_variant(beside, relations):
         beside = relations[beside][at]
     return beside
 

@@ -39,8 +39,8 @@ def grey_square(picture: Image.Image, *sizes: int) -> list[np.ndarray]:
     Raises:
         ValueError: where the picture is smaller than a size.
     """
-    square = centre_square(np.asarray(picture.convert("L")))
-    square = torch.from_numpy(square.astype(np.float32))
+    cut = centre_square(np.asarray(picture.convert("L")))
+    square = torch.from_numpy(cut.astype(np.float32))
     return [resize_area(square, s).round().to(torch.uint8).numpy() for s in sizes]
 
 

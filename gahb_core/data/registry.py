@@ -176,7 +176,7 @@ _LINES = [
     f'"{f.name}" (' + ", ".join([f"default {f.size}", *([f.about] if f.about else [])]) + ")"
     for f in FAMILIES.values()
 ]
-load_images.__doc__ = load_images.__doc__.replace("{families}", ",\n            ".join(_LINES))
+load_images.__doc__ = str(load_images.__doc__).replace("{families}", ",\n            ".join(_LINES))
 
 
 def locate(dataset: str) -> str:

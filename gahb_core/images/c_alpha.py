@@ -1,7 +1,7 @@
 """C^α images: two smooth backgrounds on either side of a smooth contour (paper (a), appendix D)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -145,7 +145,7 @@ def make_c_alpha(
     seed: int = 0,
     *,
     start: int = 0,
-    **options: float | str | None,
+    **options: Any,
 ) -> Tensor:
     """Return `num` C^α images (num, 1, size, size) in [0, 1]; see `make_c_alpha_parts`.
 

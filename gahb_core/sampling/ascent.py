@@ -29,7 +29,7 @@ Mallat, ICLR 2024, appendix.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -246,8 +246,8 @@ def _ascend(
 
 
 def _draw(y: Tensor, rows: Tensor, streams: list[torch.Generator]) -> Tensor:
-    like = {"dtype": torch.float32, "device": "cpu"}
-    z = [torch.randn(y.shape[1:], generator=streams[i], **like) for i in rows.tolist()]
+    shape, kind = y.shape[1:], torch.float32
+    z = [torch.randn(shape, generator=streams[i], dtype=kind, device="cpu") for i in rows.tolist()]
     return torch.stack(z).to(y)
 
 
@@ -271,7 +271,7 @@ def sample(
     mean: float | Tensor = 0.5,
     sigma_0: float = 1.0,
     schedule: bool = False,
-    **options: float,
+    **options: Any,
 ) -> Samples:
     """Return `Samples` of the prior that `denoiser` holds, from y0 ~ N(mean, sigma_0²).
 

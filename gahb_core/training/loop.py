@@ -173,7 +173,8 @@ class _State:
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, device
-        self.step, self.seconds, self.curve = 0, 0.0, []
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[tuple[int, float, float]] = []
         # channels last is the faster layout for narrow networks and the slower for wide ones
         last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
         layout = torch.channels_last if last else torch.contiguous_format

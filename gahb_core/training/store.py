@@ -38,9 +38,10 @@ def folder() -> Path:
 def paths(name: str, profile: str = "laptop") -> tuple[Path, Path, Path]:
     """Return the paths of a checkpoint's weights, card and (unfinished) state."""
     stem = folder() / profile / name
-    return tuple(
+    weights, card, state = (
         stem.with_name(stem.name + end) for end in (".safetensors", ".card.json", ".state")
     )
+    return weights, card, state
 
 
 def lock_recipe(

@@ -19,8 +19,8 @@ from measured import FOLDER, read, write
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from projects import make_project
-from test_run_injected import fill_disk, kill_runs
 from test_run_damaged import inject, kill_and_go_on
+from test_run_injected import fill_disk, kill_runs
 
 TARGET = FOLDER / "faults.json"
 SEEDS = 3
