@@ -41,12 +41,12 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from measured import FOLDER, read, write
 from scipy.ndimage import binary_dilation
 from scipy.stats import spearmanr
 from skimage.feature import canny
 from torch import Tensor, cov
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core import bases, jacobian
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser, residual_denoiser
