@@ -114,12 +114,12 @@ def load_news(path: Path) -> list[tuple[str, str, str]]:
     return [(page, name, what) for page, name, what in entries]
 
 
-def _numbers(value: Any, key: str | None = None) -> list[float]:
+def pick_numbers(value: Any, key: str | None = None) -> list[float]:
     """Return the numbers of a recorded value: that of `key`, or the median, or all."""
     if isinstance(value, dict):
         key = "median" if key is None and "median" in value else key
         value = list(value.values()) if key is None else value[key]
-    return [n for v in value for n in _numbers(v)] if isinstance(value, list) else [float(value)]
+    return [n for v in value for n in pick_numbers(v)] if isinstance(value, list) else [float(value)]
 
 
 def _bounds(published: Any, entry: Published, beside: Mapping[str, Any]) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def _bounds(published: Any, entry: Published, beside: Mapping[str, Any]) -> tupl
         return low, high
     if isinstance(published, str):
         raise ValueError(f"{entry.what}: the published {published!r} must be said in numbers: as")
-    found = _numbers(published)
+    found = pick_numbers(published)
     return min(found), max(found)
 
 
@@ -163,7 +163,7 @@ def _refuse_control(
         if figure not in beside:
             raise ValueError(f"{name}: the page must record its control, {figure}")
         value = beside[figure]
-    if _judge(_numbers(value), bounds, entry)[1] <= 1:
+    if _judge(pick_numbers(value), bounds, entry)[1] <= 1:
         raise ValueError(
             f"{name}: the tolerance must be narrower, or the figure is no test: "
             f"{control.what} ({show(value)}) would count as reproduced"
@@ -186,7 +186,7 @@ def compare(result: Result, entry: Published, beside: Mapping[str, Any] | None =
     if published is None:
         published, kind = entry.published, entry.kind
     bounds = _bounds(published, entry, beside or {})
-    found = _numbers(result.value, entry.key)
+    found = pick_numbers(result.value, entry.key)
     difference, off = _judge(found, bounds, entry)
     _refuse_control(result.name, bounds, entry, beside or {})
     verdict = VERDICTS[(off > 1) + (off > PARTLY)]
