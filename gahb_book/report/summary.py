@@ -18,6 +18,7 @@ from gahb_book.report.results import Result
 from gahb_book.run.listing import expand_braces
 
 VERDICTS = ("reproduced", "partly", "not")
+Seeds = Mapping[str, Mapping[str, Sequence[Any]]]  # page → figure → its values by seed
 PARTLY = 3.0  # how many times the tolerance is still "partly"
 RULE = (
     "*Reproduced*: within the tolerance of what was published, which is 0.5 dB for figures in "
@@ -119,7 +120,9 @@ def pick_numbers(value: Any, key: str | None = None) -> list[float]:
     if isinstance(value, dict):
         key = "median" if key is None and "median" in value else key
         value = list(value.values()) if key is None else value[key]
-    return [n for v in value for n in pick_numbers(v)] if isinstance(value, list) else [float(value)]
+    return (
+        [n for v in value for n in pick_numbers(v)] if isinstance(value, list) else [float(value)]
+    )
 
 
 def _bounds(published: Any, entry: Published, beside: Mapping[str, Any]) -> tuple[float, float]:
@@ -243,26 +246,37 @@ def describe(name: str, entry: Published) -> str:
     return entry.what.replace("{}", varied)
 
 
+def show_span(numbers: Sequence[float]) -> str:
+    """Return numbers as their least and greatest, or as one where they look the same."""
+    return " to ".join(dict.fromkeys((show(min(numbers)), show(max(numbers)))))
+
+
 def format_ours(row: Row) -> str:
     """Return our figure as a table shows it: a number or a range, and its unit."""
-    return " to ".join(dict.fromkeys(show(v) for v in row.result.value)) + (
-        f" {row.entry.unit}" if row.entry.unit else ""
-    )
+    return show_span(row.result.value) + (f" {row.entry.unit}" if row.entry.unit else "")
 
 
-def _format_row(row: Row) -> str:
+def _format_row(row: Row, seeds: Seeds) -> str:
     gap = f"{row.difference:+.2g}".replace("-", "−") if row.difference else "0"
     published = mark_published(row.result.published, row.result.kind)
     words = describe(row.result.name, row.entry)
-    return f"| {words} | {format_ours(row)} | {published} | {gap} | {row.verdict} |"
+    drawn = seeds.get(row.result.page, {}).get(row.result.name, [])
+    over = show_span([n for v in drawn for n in pick_numbers(v, row.entry.key)]) if drawn else ""
+    return f"| {words} | {format_ours(row)} | {over} | {published} | {gap} | {row.verdict} |"
 
 
-def format_rows(rows: Sequence[Row]) -> str:
-    """Return a Markdown table for each page: figure, ours, published, difference, verdict."""
-    head = "| figure | here | published | difference | verdict |\n|---|---|---|---|---|"
+def format_rows(rows: Sequence[Row], seeds: Seeds | None = None) -> str:
+    """Return a Markdown table for each page: figure, ours, published, difference, verdict.
+
+    Args:
+        rows: the figures.
+        seeds: page → figure → its values by seed, for a column of their ranges.
+    """
+    head = "| figure | here | over seeds | published | difference | verdict |"
+    head += "\n|---|---|---|---|---|---|"
     pages: dict[str, list[str]] = {}
     for row in rows:
-        pages.setdefault(row.result.page, []).append(_format_row(row))
+        pages.setdefault(row.result.page, []).append(_format_row(row, seeds or {}))
     tables = ("\n".join([f"{{doc}}`{p}`\n\n{head}", *lines]) for p, lines in pages.items())
     return "\n\n".join(tables)
 
