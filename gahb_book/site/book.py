@@ -26,7 +26,7 @@ from gahb_core.files import hash_files, write_if_changed, write_safely
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 RECORDED = re.compile(r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+ = .*\n?", re.MULTILINE)  # by `record`
-NOT_STAGED = ("checkpoints", ".ipynb_checkpoints")
+NOT_STAGED = ("checkpoints", "experiments", ".ipynb_checkpoints")
 
 
 def _drop_records(cell: dict[str, Any]) -> None:

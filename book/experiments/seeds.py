@@ -1,6 +1,6 @@
 """Headline figures of the book over seeds: book/measured/seeds.json.
 
-    python tests/benchmarks/seeds.py
+    python book/experiments/seeds.py
 
 Runs each page below with seeds 0 … NUM − 1 as variants (about a minute each) and keeps its headline
 figures. What a page took is in the file at once; a page that is in it is not run again. The page
@@ -10,8 +10,7 @@ figures. What a page took is in the file at once; a page that is in it is not ru
 import argparse
 from functools import partial
 
-from measured import FOLDER, measure_missing
-
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_book.places import Places, find_root
 from gahb_book.report import load_results
 from gahb_book.report.batches import flatten
