@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from projects import ROOT
 
 from gahb_book.report import (
     Published,
@@ -15,26 +14,13 @@ from gahb_book.report import (
     summarize,
 )
 from gahb_book.report.results import Result
-from gahb_book.run import load_pages
 
-SEEDS = ROOT / "book" / "measured" / "seeds.json"
 WORDS = [Published(("a.psnr.*",), "PSNR at {} dB", unit="dB"), Published(("a.both",), "both")]
 FIGURES = {
     "a.psnr.10": [20.0, 21.0, 19.5],
     "a.both": [{"x": 1.0, "y": 2.0}, {"x": 0.5, "y": 2.0}, {"x": 1.0, "y": 3.0}],
     "a.without_words": [1, 2, 3],
 }
-
-
-def test_every_page_that_draws_was_run_with_other_seeds():
-    """Those that have no seed of their own, or only read what others recorded, are named."""
-    drawn = {p.name for p in load_pages(ROOT)} - {"16_reproduced", "training", "scale"}
-    found = load_seeds(SEEDS)
-    assert drawn - found.keys() == {name for name in drawn if name.startswith("samples_")}
-    for page in load_pages(ROOT):
-        if page.name in found:
-            assert set(found[page.name]) == set(page.records), page.name
-            assert any(r.low < r.high for r in find_ranges(found[page.name])), page.name
 
 
 def test_ranges_are_of_every_number():
