@@ -276,12 +276,14 @@ def main() -> None:
     for s in SIGMAS:
         points = {f"{f}.{s:g}.{n}": (f, s, n, cache) for f, n in every}
         measure_missing("bases", points, at_test_images)
+        if s == SIGMAS[0]:
+            measure_missing("own", {f"{f}.{n}": (f, n) for f, n in every}, at_own_images)
     measure_missing("noise", {f"{f}.{n}": (f, n, cache) for f, n in every}, across_noise)
-    measure_missing("own", {f"{f}.{n}": (f, n) for f, n in every}, at_own_images)
     measure_missing("ascent", {f"{f}.{n}": (f, n) for f, n in large}, on_ascents)
     if len(sys.argv) > 2:
-        steps = sorted(int(p.stem) for p in Path(sys.argv[2]).glob("*.safetensors"))
-        measure_missing("learning", {str(n): (Path(sys.argv[2]), n) for n in steps}, while_learning)
+        kept = Path(sys.argv[2])
+        steps = sorted(int(p.stem) for p in kept.glob("*.safetensors"))
+        measure_missing("learning", {str(n): (kept, n) for n in steps}, while_learning)
 
 
 if __name__ == "__main__":

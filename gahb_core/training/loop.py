@@ -259,6 +259,7 @@ def fit(
     state_path: Path | None = None,
     device: str = "cpu",
     save_seconds: float = 60.0,
+    *,
     also: Collection[int] = (),
 ) -> Iterator[Progress]:
     """Train `recipe`, from its saved state where there is one; yield progress every 100 steps.
