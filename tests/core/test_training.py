@@ -110,7 +110,8 @@ def test_progress_after_further_steps_changes_nothing(tmp_path):
         seen.append(progress.step)
     assert seen == [1, 3, 100, 110]
     plain = _drain(recipe)
-    assert [c[:2] for c in progress.curve] == [c[:2] for c in plain.curve] and progress.done
+    assert [c[:2] for c in progress.curve] == [c[:2] for c in plain.curve]
+    assert progress.done
     pairs = zip(progress.net.state_dict().values(), plain.net.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
