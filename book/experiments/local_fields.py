@@ -1,6 +1,6 @@
 """Faces: BF-CNNs of known field beside the equivariant machine of each size; and faces shuffled.
 
-    python tests/benchmarks/local_fields.py
+    python book/experiments/local_fields.py
 
 The five BF-CNNs of faces of 64×64, fields of 5 to 43 pixels, and the cosine of their scores and
 those of the machine of 3 to 43 pixels, at the same noisy test faces. The machine reads the patches
@@ -10,8 +10,8 @@ after every size, and goes on from what is there. Chapter 12 shows it. One threa
 """
 
 import torch
-from measured import FOLDER, read, write
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core import denoisers, metrics, noise
 from gahb_core.data import load_images
 from gahb_core.images import shuffle_pixels

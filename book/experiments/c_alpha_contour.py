@@ -1,6 +1,6 @@
 """What the two denoisers with a known recipe reach on C^α images: a matrix for each image.
 
-    python tests/benchmarks/c_alpha_contour.py [images, 16]
+    python book/experiments/c_alpha_contour.py [images, 16]
 
 Curves: PSNR-out of the first test images of chapter 6, at each of PSNR_IN, with its noise, where
 the contour is to be estimated. It solves (C + σ²) u = y − mean, in two thirds of the time that the
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from measured import FOLDER, measure_missing, read, write
 
+from gahb_book.measured import FOLDER, measure_missing, read, write
 from gahb_core import denoisers, metrics
 from gahb_core.denoisers.contours import contour_tangents
 from gahb_core.images import CAlpha, make_c_alpha_parts

@@ -1,6 +1,6 @@
 """How often a training by the score alone misses a shell: book/measured/shells.json.
 
-    python tests/benchmarks/shells.py
+    python book/experiments/shells.py
 
 Trains the energy of radii of chapter 15 by the error of its score, at each of RATES from NUM
 starts, for BEGIN of STEPS steps (ten seconds each): by then it has found both shells, and the error
@@ -9,8 +9,8 @@ exact one on the shells. What is in the file is not trained again. The chapter s
 """
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.denoisers.mixture import mixture_denoiser
 from gahb_core.densities.energies import decibels, dual_errors, estimate_log_z
 from gahb_core.densities.learned import RadialEnergy

@@ -1,6 +1,6 @@
 """The constrained sampler against exact posteriors: the tables of chapter 11.
 
-    nice python tests/benchmarks/inverse_exact.py [prior ...]
+    nice python book/experiments/inverse_exact.py [prior ...]
 
 Three priors whose posterior given the measurements is known, each with its exact denoiser and with
 a network trained on the same images:
@@ -46,9 +46,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from measured import read, write
 from torch import Tensor, nn
 
+from gahb_book.measured import read, write
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser

@@ -1,6 +1,6 @@
 """Jacobians of networks and of local theories at the same noisy images: factors, spans, matrices.
 
-    python tests/benchmarks/local_bases.py [--sets fashion fashion_16 …] [--images 8]
+    python book/experiments/local_bases.py [--sets fashion fashion_16 …] [--images 8]
 
 For each set of `local_theories.py`, at σ = .1, .2 and .4: the Jacobians of the network, of the one
 of the other split, of the transformer and of the second trainings where these are here, and those
@@ -20,9 +20,9 @@ from itertools import chain, product
 import torch
 from local_theories import OUT as THEORIES
 from local_theories import SETS, Machines, named, nearest_size
-from measured import FOLDER, read, write
 from torch import Tensor
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core import bases, jacobian, metrics, noise
 from gahb_core.data import MissingData, load_images
 from gahb_core.training import find_status, load_denoiser

@@ -1,6 +1,6 @@
 """What the weight of the loss does to the slope on C^α images: short trainings at α = 4.
 
-    python tests/benchmarks/c_alpha_weight.py
+    python book/experiments/c_alpha_weight.py
 
 Trains a small network of `c_alpha/alpha=4` on 48,000 images for each of WEIGHTS, and once with
 CHANNELS wider (two and four minutes of one core), and measures the curve of each on the same new
@@ -11,8 +11,8 @@ again. Chapter 6 shows it.
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import metrics
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.images import make_c_alpha

@@ -1,6 +1,6 @@
 """The authors' networks of pixels at the noise levels of their table, on six photographs.
 
-    python tests/benchmarks/authors_at_sigma.py
+    python book/experiments/authors_at_sigma.py
 
 PSNR-out by field, σ and photograph, with the noise of chapter 9's page of published networks: some
 fifteen seconds. What is in the file is not measured again. That page shows it, and computes one
@@ -9,8 +9,8 @@ photograph anew.
 
 import skimage.data
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import metrics
 from gahb_core.training import load_denoiser
 

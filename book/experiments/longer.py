@@ -1,6 +1,6 @@
 """What twice the training is worth to the networks of 6,000 faces, on other faces and on their own.
 
-    python tests/benchmarks/longer.py
+    python book/experiments/longer.py
 
 Trains the recipes of NAMES for STEPS in place of 6,000, and measures them as their cards are. Those
 in the file come from a GPU, in five minutes; of one core it is half an hour each. What is in the
@@ -10,8 +10,8 @@ file is not trained again. The page on training shows it.
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.training import Recipe, find_recipe, fit
 from gahb_core.training.card import CARD_PSNR_IN, measure
 

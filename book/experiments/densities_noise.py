@@ -1,7 +1,7 @@
 """How far the noise moves log p on the page on densities: book/measured/densities_noise.json.
 
-    python tests/benchmarks/densities_noise.py
-    python tests/benchmarks/densities_noise.py --digits FOLDER
+    python book/experiments/densities_noise.py
+    python book/experiments/densities_noise.py --digits FOLDER
 
 Adds up denoising errors over DRAWS draws of the noise for each level (three minutes of one core):
 for the garments, other images and digits of the page, by networks of both halves; along the fades
@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measured import FOLDER, measure_missing
 from torch import Tensor
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import densities, multiscale, noise
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser

@@ -1,6 +1,6 @@
 """Where width helps on C^α images: networks of α = 4 trained for the same processor time.
 
-    python tests/benchmarks/c_alpha_width.py
+    python book/experiments/c_alpha_width.py
 
 Trains each of VARIANTS (two and a half minutes of one core; the number of steps is what fits into
 that) and measures all on the same new images. A variant that is in the file is not trained again.
@@ -11,8 +11,8 @@ import time
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import metrics
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.images import make_c_alpha

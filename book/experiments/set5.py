@@ -1,6 +1,6 @@
 """Super-resolution of Set5 by the authors' network of 2021: the table of chapter 11.
 
-    python tests/benchmarks/set5.py [--crop SIDE] [--num SAMPLES] [scale beta ...]
+    python book/experiments/set5.py [--crop SIDE] [--num SAMPLES] [scale beta ...]
 
 Luminance (Y of YCbCr, from 16 to 235 of 255, as is usual), whole pictures or a square of SIDE
 pixels from the middle of each, block means of 4×4 and
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measured import read, write
 from PIL import Image
 from skimage.color import rgb2ycbcr
 from torch import Tensor
 
+from gahb_book.measured import read, write
 from gahb_core.data import data_folder
 from gahb_core.metrics.pairs import psnr
 from gahb_core.sampling.ascent import ascend, drain

@@ -1,6 +1,6 @@
 """What form and width do to a network of details: short trainings at level 2 of faces.
 
-    python tests/benchmarks/details_form.py
+    python book/experiments/details_form.py
 
 Trains the recipes `local/faces/details=2/RF=…` of FIELDS for STEPS in each of FORMS, that of the
 widest field also with twice the channels (a minute of one core each), and all fields in the last
@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.metrics.curves import psnr_curve
 from gahb_core.metrics.pairs import psnr

@@ -1,6 +1,6 @@
 """How much of the eigenvectors lies on contours, at six windows of the photograph and not at one.
 
-    python tests/benchmarks/photograph_windows.py
+    python book/experiments/photograph_windows.py
 
 The eight leading eigenvectors of the published network of photographs at σ = .15, at windows of
 64×64 pixels on a grid over the halved photograph: some ten seconds of a core each. What is in the
@@ -9,10 +9,10 @@ file is not measured again. The page on the basis of a photograph shows it, besi
 
 import pywt
 import torch
-from measured import FOLDER, measure_missing
 from scipy.ndimage import binary_dilation
 from skimage.feature import canny
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import jacobian, noise
 from gahb_core.training import load_denoiser
 

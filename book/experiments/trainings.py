@@ -1,6 +1,6 @@
 """What a second training moves: other weights, order and noise, the same images.
 
-    python tests/benchmarks/trainings.py
+    python book/experiments/trainings.py
 
 Compares each network of `recipes.TWICE` that was trained a second time with the first training, on
 the same test images and noise: PSNR-out, and at NUM images the trace of J, the factors above ½, the
@@ -10,8 +10,8 @@ shows it.
 """
 
 import torch
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import jacobian as jac
 from gahb_core import metrics
 from gahb_core.data import load_images

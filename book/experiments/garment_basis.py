@@ -1,6 +1,6 @@
 """The whole basis of the network of 10,000 garments at twelve test images, not at one.
 
-    python tests/benchmarks/garment_basis.py
+    python book/experiments/garment_basis.py
 
 Forms and decomposes the Jacobian at each image and noise level of chapter 5, and at σ = .15 under a
 second noise: about three minutes of a core. The first six images and their noise are the page's.
@@ -8,9 +8,9 @@ Chapter 5 shows it, and computes the first image anew.
 """
 
 import torch
-from measured import FOLDER, write
 from torch import Tensor
 
+from gahb_book.measured import FOLDER, write
 from gahb_core import bases, data, jacobian, noise
 from gahb_core.training import load_denoiser
 

@@ -1,6 +1,6 @@
 """When a network knows its images: A's less B's PSNR on the images of A, along two trainings.
 
-    python tests/benchmarks/memorization_gap.py      (15 minutes of one core)
+    python book/experiments/memorization_gap.py      (15 minutes of one core)
 
 The networks, images, order and noise are those of `memorization_time.py`, trained again as far as
 32 steps per image or 4,096 steps. At each kept step both networks denoise the training images of A
@@ -12,9 +12,9 @@ that stands there is not measured again.
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, measure_missing
 from memorization_time import BASE, KEPT, NUMS, SIGMAS, SIZE, Training, averaged
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.metrics.curves import paired_difference

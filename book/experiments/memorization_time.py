@@ -1,17 +1,17 @@
 """When networks memorize: images of 16×16, n = 16 to 512, kept at powers of √2 of the step.
 
-    python tests/benchmarks/memorization_time.py FOLDER A [faces]     (20 minutes of one core)
-    python tests/benchmarks/memorization_time.py FOLDER B [faces]
-    python tests/benchmarks/memorization_time.py FOLDER collect [faces]
+    python book/experiments/memorization_time.py FOLDER A [faces]     (20 minutes of one core)
+    python book/experiments/memorization_time.py FOLDER B [faces]
+    python book/experiments/memorization_time.py FOLDER collect [faces]
 
 Of garments, or of faces. The first two train one network for each n, on the first n images of a
 split, and measure it at every kept step; FOLDER takes the weights, and a training goes on from the
 last of them. A network whose samples are memorized stops. `collect` writes
 book/measured/memorization_time.json, or memorization_time_faces.json.
 
-    python tests/benchmarks/memorization_time.py FOLDER rates --optimizer sgd    (two minutes)
-    python tests/benchmarks/memorization_time.py FOLDER A --optimizer sgd        (ten minutes)
-    python tests/benchmarks/memorization_time.py FOLDER collect --optimizer sgd
+    python book/experiments/memorization_time.py FOLDER rates --optimizer sgd    (two minutes)
+    python book/experiments/memorization_time.py FOLDER A --optimizer sgd        (ten minutes)
+    python book/experiments/memorization_time.py FOLDER collect --optimizer sgd
 
 The same with another optimizer, garments of n = 16, 32 and 64 alone, at the rate of RATES whose
 network of 64 images has the least error on them after 512 steps. `--optimizer` "adam" or "sgd"
@@ -35,9 +35,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from measured import FOLDER, read, write
 from torch import Tensor, nn
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core.data import load_images, open_images
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.files import writing

@@ -1,6 +1,6 @@
 """How alike pairs and closest images are, over seeds of the noise: book/measured/pairs.json.
 
-    python tests/benchmarks/pairs.py
+    python book/experiments/pairs.py
 
 For garments and faces at their largest N, with β = 1 and β = 0.1, and for each of three seeds of
 the starts and of the noise on the way: the correlation of A's and B's sample from the same noise,
@@ -9,9 +9,9 @@ image of A. Seed 0 is what chapter 3 shows. About three minutes a seed and data 
 file is not drawn again. Faces need `gahb fetch faces`.
 """
 
-from measured import FOLDER, measure_missing
 from torch import Tensor, cat, cov, linspace
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.denoisers.gaussian import gaussian_denoiser
 from gahb_core.metrics.pairs import correlation, nearest

@@ -1,6 +1,6 @@
 """What the network of chapter 6 shrinks in at sixteen images with α = 4, and not at one.
 
-    python tests/benchmarks/c_alpha_basis.py
+    python book/experiments/c_alpha_basis.py
 
 At σ = .1, how much of the network's first twenty eigenvectors lies in twenty of others: of the
 reference at this contour, of the reference at the contour of the image before, and of the best
@@ -9,8 +9,8 @@ Chapter 6 shows it, and computes one image anew.
 """
 
 import torch
-from measured import FOLDER, write
 
+from gahb_book.measured import FOLDER, write
 from gahb_core import bases, denoisers, images, jacobian, noise
 from gahb_core.training import load_denoiser
 

@@ -1,6 +1,6 @@
 """How heavy is the Jacobian? Top eigenpairs without forming it, beside one backward pass a pixel.
 
-    python tests/benchmarks/jacobian_80x80.py [--threads 2] [--block 8]
+    python book/experiments/jacobian_80x80.py [--threads 2] [--block 8]
 
 The network is the three-block UNet of base 64 with random weights, its norms folded; the image is
 80×80. Times are CPU seconds of this process, so that a busy machine changes them little. Each

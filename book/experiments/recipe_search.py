@@ -1,5 +1,7 @@
 """Which σ law, weight, batch, rate, averaging and optimizer train best, at equal images seen.
 
+    python book/experiments/recipe_search.py
+
 Garments and C² images with a small UNet and Adam; then faces with the full one, where batches and
 optimizers were tried. Every variant of a set trains the same network on the same images, and is
 judged on 256 images of split B: the test images decide nothing. Results land in
@@ -10,8 +12,8 @@ import time
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, read, write
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.metrics.curves import psnr_curve

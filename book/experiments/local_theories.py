@@ -1,6 +1,6 @@
 """Local theories beside the networks: patch sizes, samples, perplexity, size of the dictionary.
 
-    python tests/benchmarks/local_theories.py [--sets fashion_16 faces …] [--seeds 100]
+    python book/experiments/local_theories.py [--sets fashion_16 faces …] [--seeds 100]
 
 For each set of images and its network: the patch size k(σ) whose equivariant posterior has the
 score most like the network's along the network's own trajectory; samples of networks and theories
@@ -22,9 +22,9 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from measured import FOLDER, read, write
 from torch import Tensor
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core import denoisers, metrics, noise, sampling
 from gahb_core.data import MissingData, load_images
 from gahb_core.training import TWICE, find_status, load_denoiser

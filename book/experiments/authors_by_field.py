@@ -1,6 +1,6 @@
 """The authors' networks of every field, in pixels and in wavelets, on six photographs.
 
-    python tests/benchmarks/authors_by_field.py
+    python book/experiments/authors_by_field.py
 
 PSNR-out by domain and field, photograph and PSNR-in, with the noise of chapter 9's page of
 published networks: half a minute. What is in the file is not measured again. That page shows it,
@@ -9,8 +9,8 @@ and computes one value of each network anew.
 
 import torch
 from authors_at_sigma import CROPS, FIELDS, crop
-from measured import FOLDER, measure_missing
 
+from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import metrics
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.training import load_denoiser, load_multiscale

@@ -1,6 +1,6 @@
 """Why the first garments of split A are the easiest: book/measured/splits.json.
 
-    python tests/benchmarks/splits.py FOLDER
+    python book/experiments/splits.py FOLDER
 
 FOLDER holds the two image files of Fashion-MNIST (`gahb_core.data.fashion` says where they come
 from). The garments stand in an order drawn once, and each that resembles an *earlier* one was left
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measured import FOLDER, write
 from torch import Tensor
 
+from gahb_book.measured import FOLDER, write
 from gahb_core.data import load_images
 from gahb_core.data.fashion import SOURCES, _read_idx
 from gahb_core.metrics.curves import psnr_curve

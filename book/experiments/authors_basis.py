@@ -1,6 +1,6 @@
 """The whole basis of the authors' 40×40 network: all 1,600 factors, and overlap against K.
 
-    python tests/benchmarks/authors_basis.py
+    python book/experiments/authors_basis.py
 
 Forms and decomposes the Jacobian of `multi_scale__RF_40x40_low.pt` at σ = .15, for the three test
 faces of chapter 5's second page and for the first of them under other noise: about a minute of a

@@ -1,6 +1,6 @@
 """How the tail of the disks' network shrinks as it is trained: its factors along one training.
 
-    python tests/benchmarks/disks_training.py [FOLDER]
+    python book/experiments/disks_training.py [FOLDER]
 
 Trains the recipe `disks` anew, by forty thousand batches of 8 (about twenty minutes of a core; the
 network that ships saw larger ones, on a GPU), and measures it after each of STEPS; or measures the
