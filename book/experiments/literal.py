@@ -33,8 +33,8 @@ PREDICTED = {
     "table": "S y is worse than f by 3 to 8 dB for garments and faces and by 3 to 22 for C^α and "
     "disks, at every level and in every training; worse than y itself at 30 dB",
     "trainings": "the loss f − S y of two trainings differs by less than 1.5 dB",
-    "told": "at a fixed σ the network that is told it has S y = J y within 1.5 dB, and J y is worse "
-    "than f by 3 dB or more, for f = J y + σ ∂f/∂σ",
+    "told": "at a fixed σ the network that is told it has S y = J y within 1.5 dB, and J y is "
+    "worse than f by 3 dB or more, for f = J y + σ ∂f/∂σ",
     "plugged": "with the blind network's σ̂ put in for σ, J y = f again, and S y falls 3 dB or more "
     "below f: blindness alone brings the loss",
     "energy": "a symmetric network has S y = J y to rounding; J y is 3 dB or more worse than f",
@@ -113,6 +113,7 @@ def load(name: str) -> tuple[denoisers.Denoiser, Tensor, bool]:
 
 
 def rounded(values: list[float], digits: int = 2) -> list[float]:
+    """Return the values to so many digits after the point."""
     return [round(v, digits) for v in values]
 
 
