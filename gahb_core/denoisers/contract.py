@@ -31,7 +31,8 @@ class Denoiser(Protocol):
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode, and leave every module in the mode in which it was."""
     training = [module for module in net.modules() if module.training]
     try:
         net.eval()
@@ -60,7 +61,7 @@ class Residual:
             ValueError: where the network's noise is not of the shape of `y`.
         """
         check_floating(y, "y")
-        with _evaluating(self.net):
+        with evaluating(self.net):
             noise = self.net(self.network_input(y, sigma)[0])
         if noise.shape != y.shape:  # it would be spread over all channels
             raise ValueError(
