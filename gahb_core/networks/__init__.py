@@ -17,7 +17,7 @@ from gahb_core.networks.models import (
 )
 from gahb_core.networks.norm import EPS, BiasFreeNorm
 from gahb_core.networks.transformer import Block, Transformer
-from gahb_core.networks.weights import fill, initialize
+from gahb_core.networks.weights import initialize, load_weights
 
 __all__ = [
     "ADD",
@@ -34,9 +34,9 @@ __all__ = [
     "Layered",
     "Transformer",
     "UNet",
-    "fill",
     "fold_norm",
     "initialize",
+    "load_weights",
     "num_parameters",
     "receptive_field",
 ]

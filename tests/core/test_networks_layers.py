@@ -130,7 +130,7 @@ def test_colours_come_out_as_they_came_in(make):
     v = rand(2, 3, 8, 8)
     assert find_network(f) is not None
     other = jacobian.linearize(lambda z, sigma=None: f(z), y)
-    torch.testing.assert_close(jacobian.jvp(f, y, v), other.push(v))
+    torch.testing.assert_close(jacobian.linearize(f, y).push(v), other.push(v))
 
 
 def test_a_transformer_takes_colours_in_their_places():
@@ -176,7 +176,7 @@ def test_networks_of_other_layers_are_differentiated_and_say_why_they_cannot_be_
         with pytest.raises(ValueError, match=re.escape(message)):
             receptive_field(net)
         assert find_network(f) is None
-        jacobian.jvp(f, y, rand(1, 1, 8, 8))
+        jacobian.linearize(f, y).push(rand(1, 1, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -211,4 +211,4 @@ def test_details_of_two_channels_are_told_two_low_bands():
     net = initialize(BFCNN(4, 6, 8, 6, skip=True).double(), 0)
     f = conditional_denoiser(net)
     y, low = rand(1, 6, 8, 8), rand(1, 2, 8, 8)
-    assert not f(y, given=low).any()  # a skip: zero at first
+    assert not f(y, condition=low).any()  # a skip: zero at first
