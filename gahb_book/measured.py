@@ -7,7 +7,7 @@ from typing import Any
 
 from gahb_core.files import write_safely
 
-FOLDER = Path(__file__).parents[2] / "book" / "measured"
+FOLDER = Path(__file__).parents[1] / "book" / "measured"
 
 
 def read(path: Path) -> dict:

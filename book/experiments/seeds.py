@@ -1,67 +1,65 @@
-"""Headline figures of the book over seeds: book/measured/seeds.json.
+"""Every recorded figure of the book over seeds: book/measured/seeds.json.
 
     python book/experiments/seeds.py
 
-Runs each page below with seeds 0 … NUM − 1 as variants (about a minute each) and keeps its headline
-figures. What a page took is in the file at once; a page that is in it is not run again. The page
-"Running at scale" shows mean and interval beside the figure of the book, which is that of seed 0.
+Runs each page with seeds 0 … NUM − 1 as variants (a minute or two each) and keeps all of its
+figures, to five digits. What a page took is in the file at once; a page that is in it is not run
+again. Pages show the ranges at their foot, and "Running at scale" sums them up.
 """
 
 import argparse
-from functools import partial
+import json
+from typing import Any
 
-from gahb_book.measured import FOLDER, measure_missing
+from gahb_book.measured import FOLDER, read
 from gahb_book.places import Places, find_root
 from gahb_book.report import load_results
-from gahb_book.report.batches import flatten
-from gahb_book.run import run_pages
+from gahb_book.run import load_pages, run_pages
+from gahb_core.files import write_safely
 
 OUT = FOLDER / "seeds.json"
-NUM = 5
-HEADLINES = {  # page → its figures; one number of several is name[key]
-    "04_fixed_bases": ["bases.psnr_in_10.cyclespin", "bases.psnr_in_10.network"],
-    "01_tweedie": ["tweedie.psnr.30"],
-    "02_sampling": ["sampling.iterations", "sampling.variance_share_fitted_start"],
-    "05_adaptive_bases": ["gahb.trace_by_sigma[0.15]", "gahb.overlap_same.10"],
-    "07_manifolds": ["disks.lambda.5", "disks.slope"],
-    "13_blind": ["blind.sigma_sd.disks", "blind.drift[blind]"],
-    "03_transition": [
-        "transition.pair_corr.100", "transition.pair_corr.10000", "transition.closest_corr.10000",
-    ],
-    "06_c_alpha": ["c_alpha.slope.1", "c_alpha.slope.2", "c_alpha.slope.4"],
-    "03_transition_faces": ["transition.pair_corr.6000", "transition.closest_corr.6000"],
-    "10_synthesis": [
-        "synthesis.super_resolution_psnr[one]", "synthesis.super_resolution_psnr[mean]",
-        "synthesis.detail_ratio[0]", "synthesis.detail_ratio[1]", "synthesis.one_over_mean",
-    ],
-}  # fmt: skip
+NUM = 3
+WITHOUT = ("16_reproduced", "scale", "training")  # they read what others drew
 
 
-def measure(page: str, num: int) -> dict[str, list[float]]:
-    """Return the headline figures of a page for seeds 0 … num − 1."""
+def shorten(value: Any) -> Any:
+    """Return a recorded value with five digits a number.
+
+    >>> shorten({"a": [0.123456789, 3]})
+    {'a': [0.12346, 3]}
+    """
+    if isinstance(value, dict):
+        return {key: shorten(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [shorten(entry) for entry in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def measure(page: str, num: int) -> dict[str, list[Any]]:
+    """Return the figures of a page for seeds 0 … num − 1."""
     places = Places(find_root())
-    outcomes = run_pages(
-        places, [page], num_jobs=1, variants=[{"seed": seed} for seed in range(num)]
-    )
+    seeds = [{"seed": seed} for seed in range(num)]
+    outcomes = run_pages(places, [page], num_jobs=1, variants=seeds)
     failed = [o for o in outcomes if o.status not in ("ok", "unchanged")]
     if failed:
         raise RuntimeError(f"{failed[0].page}: {failed[0].detail}")
-    found: dict[str, list[float]] = {name: [] for name in HEADLINES[page]}
-    for outcome in outcomes:
-        results = load_results(outcome.page, places.profile, places.root).values()
-        numbers = dict(pair for r in results for pair in flatten(r.name, r.value))
-        for name, values in found.items():
-            values.append(float(f"{numbers[name]:.6g}"))
-    return found
+    runs = [load_results(o.page, places.profile, places.root) for o in outcomes]
+    return {name: [shorten(run[name].value) for run in runs] for name in runs[0]}
 
 
 def main() -> None:
     """Measure what is missing and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="*", help="(default: all that draw)")
     parser.add_argument("--num", type=int, default=NUM, help=f"seeds of a page (default: {NUM})")
-    num = parser.parse_args().num
-    variants = {page: page for page in HEADLINES}
-    measure_missing(OUT, "values", variants, partial(measure, num=num))
+    args = parser.parse_args()
+    drawn = [p.name for p in load_pages(find_root()) if p.name not in WITHOUT]
+    found = read(OUT).get("values", {})
+    for page in args.pages or drawn:
+        if page not in found:
+            found[page] = measure(page, args.num)
+            lines = [f" {json.dumps(p)}: {json.dumps(found[p])}" for p in sorted(found)]
+            write_safely(OUT, '{"values": {\n' + ",\n".join(lines) + "\n}}\n")  # a line a page
 
 
 if __name__ == "__main__":

@@ -49,3 +49,8 @@ def test_what_is_there_is_not_measured_again(tmp_path):
     measured.measure_missing(path, "figures", {"a": 2, "c": 5}, measure, unit="dB")
     assert calls == [2, 3, 5]
     assert measured.read(path)["figures"] == {"a": 4, "c": 25}
+
+
+def test_what_is_measured_lies_in_the_book():
+    assert measured.FOLDER == ROOT / "book" / "measured"
+    assert measured.FOLDER.is_dir()
