@@ -16,7 +16,7 @@ from typing import Any
 
 ROOMS = (
     "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
-    "densities", "jacobian", "sampling", "multiscale", "data", "training",
+    "foreign", "densities", "jacobian", "sampling", "multiscale", "data", "training", "experiments",
 )  # fmt: skip
 __version__ = "0.1.0"
 

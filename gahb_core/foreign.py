@@ -7,6 +7,7 @@ come from are not installed. Modules are named as there, so that weights go both
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +125,14 @@ class _TimeEmbedding(nn.Module):
         return self.linear_2(silu(self.linear_1(waves)))
 
 
+class Prediction(NamedTuple):
+    """What a UNet of diffusers gives: `sample` (B, C, H, W)."""
+
+    sample: Tensor
+
+
 class DiffusersUNet(nn.Module):
-    """The UNet2DModel of diffusers: images (B, C, H, W) and times t → ε (B, C, H, W).
+    """The UNet2DModel of diffusers: images (B, C, H, W) and times t → `sample`, ε of their shape.
 
     Residual blocks with group norm, SiLU and an embedding of t, self-attention where asked for and
     in the middle, skip connections, biases everywhere. Its state dict is that of
@@ -179,7 +186,7 @@ class DiffusersUNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, channels[0], eps=1e-5)
         self.conv_out = nn.Conv2d(channels[0], image_channels, 3, padding=1)
 
-    def forward(self, sample: Tensor, timestep: float | Tensor) -> Tensor:
+    def forward(self, sample: Tensor, timestep: float | Tensor) -> Prediction:
         """Return what the network predicts of `sample`, at one time or one an image.
 
         Raises:
@@ -213,18 +220,30 @@ class DiffusersUNet(nn.Module):
                 x = block.layer(i, torch.cat([x, skips.pop()], 1), time)
             if hasattr(block, "upsamplers"):
                 x = block.upsamplers[0](x)
-        return self.conv_out(silu(self.conv_norm_out(x)))
+        return Prediction(self.conv_out(silu(self.conv_norm_out(x))))
 
 
-def alphas_cumprod(num_steps: int = 1000, low: float = 1e-4, high: float = 0.02) -> Tensor:
-    """Return ᾱ(t) of the linear schedule of DDPM at t = 0 … num_steps − 1, in double precision.
+class _Config(NamedTuple):
+    prediction_type: str = "epsilon"
 
-    z_t = √ᾱ(t) x + √(1 − ᾱ(t)) ε, so that z_t/√ᾱ(t) is x with noise of σ = √(1/ᾱ(t) − 1).
+
+class LinearSchedule:
+    """The schedule of DDPM, as `diffusers.DDPMScheduler` has it by default.
+
+    z_t = √ᾱ(t) x + √(1 − ᾱ(t)) ε, so that z_t/√ᾱ(t) is x with noise of deviation √(1/ᾱ(t) − 1).
+
+    Attributes:
+        alphas_cumprod: (T,) ᾱ(t), t = 0 … T − 1.
+        config: with `prediction_type`, "epsilon".
 
     Source: Ho, Jain & Abbeel 2020, section 4.
     """
-    betas = torch.linspace(low, high, num_steps, dtype=torch.float64, device="cpu")
-    return (1 - betas).cumprod(0)
+
+    def __init__(self, num_steps: int = 1000, low: float = 1e-4, high: float = 0.02) -> None:
+        num_steps = check_count(num_steps, "num_steps", 2)
+        betas = torch.linspace(low, high, num_steps, dtype=torch.float64, device="cpu")
+        self.alphas_cumprod = (1 - betas).cumprod(0).float()
+        self.config = _Config()
 
 
 class DnCNN(nn.Module):
