@@ -122,10 +122,10 @@ def test_generalization_is_what_one_knows_of_the_images():
     _, _, x = gaussian()
     x = x.clamp(0, 1)
     memory, other = (denoisers.memory_denoiser(part) for part in (x[:20], x[20:40]))
-    own = generalization(memory, other, x[:20], [0.05, 0.3])
-    assert all(interval.low > 3 for interval in own.gap)
-    apart = generalization(memory, other, x[40:], [0.05, 0.3])
-    assert all(abs(interval.value) < 0.3 for interval in apart.gap)
+    own = generalization(memory, other, x[:20], [0.3, 0.5])
+    assert all(interval.low > 1 for interval in own.gap)
+    apart = generalization(memory, other, x[40:], [0.3, 0.5])
+    assert all(abs(interval.value) < 0.5 for interval in apart.gap)
     assert own.psnr_a.shape == (20, 2)
     with pytest.raises(ValueError, match="number of images"):
         generalization(memory, other, x[:1])
@@ -199,7 +199,7 @@ def test_two_memorizers_share_nothing_and_two_equal_priors_everything():
     one = experiments.transition(f, f, x[:20], x[20:40], x[40:140], **options)
     assert float(one.pair.min()) == pytest.approx(1)
     assert one.means["contrast"].low > 0.1
-    assert one.means["chance"].low < 0 < one.means["chance"].high
+    assert abs(one.means["chance"].value) < 0.2
     again = experiments.compare_samples(one.a, one.b, x[:20], x[20:40])
     assert torch.equal(again.contrast, one.contrast)
     assert again.memory_a.null is None
