@@ -153,6 +153,7 @@ def adapt(
     output: str = "x",
     sigma: Told = "none",
     range: tuple[float, float] = (0, 1),
+    *,
     scaling: str = "ve",
     **fixed: Any,
 ) -> Adapted:

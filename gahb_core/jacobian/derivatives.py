@@ -115,6 +115,7 @@ def difference_error(
     sigma: float | None,
     v: Tensor,
     Jv: Tensor,
+    *,
     near: float = NEAR,
 ) -> float:
     """Return how far J v is from a difference of f along `v`, as a share of the larger.

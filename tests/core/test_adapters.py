@@ -67,7 +67,7 @@ TOLD = {"value": "value", "channel": "channel", "log": torch.log}
 @pytest.mark.parametrize("scaling", ALPHA)
 def test_the_exact_denoiser_comes_back_from_every_convention(output, scaling, span, told):
     net = Network(output, TOLD[told], span, scaling).train()
-    f = adapt(net, output, TOLD[told], span, scaling)
+    f = adapt(net, output, TOLD[told], span, scaling=scaling)
     for sigma in (0.2, SIGMAS):
         torch.testing.assert_close(f(Y, sigma), EXACT(Y, sigma), rtol=1e-9, atol=1e-9)
     assert net.training, "left as it was"
@@ -78,7 +78,8 @@ def test_another_convention_is_another_denoiser():
     net = Network("noise", "value", (-1, 1), "vp")
     for wrong in (("x", "value", (-1, 1), "vp"), ("noise", "value", (0, 1), "vp"),
                   ("noise", "value", (-1, 1), "ve")):  # fmt: skip
-        assert not torch.allclose(adapt(net, *wrong)(Y, 0.2), EXACT(Y, 0.2), atol=1e-2)
+        f = adapt(net, *wrong[:3], scaling=wrong[3])
+        assert not torch.allclose(f(Y, 0.2), EXACT(Y, 0.2), atol=1e-2)
 
 
 def test_what_is_told_nothing_is_blind():
