@@ -45,7 +45,7 @@ def inverse(
 
     Args:
         denoiser: f(y, sigma) → x̂.
-        measurement: M, of `sampling.measure_blocks`, `measure_pixels`, …
+        measurement: M, of `sampling.measure_block_means`, `measure_pixels`, …
         measured: Mᵀx of one image.
         shape: of that image.
         num: samples wanted, each with its own noise.

@@ -10,12 +10,12 @@ from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian.estimates import (
     Estimate,
     estimate_asymmetry,
-    estimate_sum_sq,
+    estimate_squared_norm,
     estimate_trace,
 )
 from gahb_core.jacobian.krylov import top_eigenpairs, top_singular_values
-from gahb_core.jacobian.products import Products, dense, filters, linearize
-from gahb_core.jacobian.spectrum import asymmetry, decompose, svd
+from gahb_core.jacobian.products import Linearization, adaptive_filters, jacobian_matrix, linearize
+from gahb_core.jacobian.spectrum import asymmetry, eigendecompose, svd
 from gahb_core.noise import sample_normal
 
 
@@ -56,7 +56,7 @@ class Basis(NamedTuple):
     gap_to_jy: float
     adjoint_error: float
     pixels: list[tuple[int, int]]
-    filters: Tensor
+    adaptive_filters: Tensor
 
 
 def basis(
@@ -94,7 +94,9 @@ def basis(
     if not products.x_hat.norm() > 0:
         raise ValueError("f(y) must not be zero: there is no basis to read off it")
     pixels = spread_pixels((y.shape[-2], y.shape[-1]), num_filters)
-    rows = filters(denoiser, y, pixels, sigma=sigma, block=block) if pixels else y[:0]
+    rows = (
+        adaptive_filters(denoiser, y, pixels=pixels, sigma=sigma, block=block) if pixels else y[:0]
+    )
     found = (
         _from_matrix(denoiser, y, sigma, block)
         if num is None
@@ -112,8 +114,8 @@ def basis(
 
 
 def _from_matrix(denoiser: Denoiser, y: Tensor, sigma: float | None, block: int) -> dict:
-    J = dense(denoiser, y, sigma, block=block)
-    spectrum, parts = decompose(J, y.shape[1:]), svd(J, y.shape[1:])
+    J = jacobian_matrix(denoiser, y, sigma, block=block)
+    spectrum, parts = eigendecompose(J, y.shape[1:]), svd(J, y.shape[1:])
     return {
         "trace": Estimate(float(J.trace()), 0.0),
         "sum_sq": Estimate(float(J.square().sum()), 0.0),
@@ -139,7 +141,7 @@ def _from_products(
     probes = {"sigma": sigma, "num": num_probes, "seed": seed, "block": block}
     return {
         "trace": estimate_trace(denoiser, y, **probes),
-        "sum_sq": estimate_sum_sq(denoiser, y, **probes),
+        "sum_sq": estimate_squared_norm(denoiser, y, **probes),
         "asymmetry": estimate_asymmetry(denoiser, y, **probes),
         "complete": num == y.numel(),
         **_vectors(spectrum.lam, spectrum.atoms, parts.u, parts.s, parts.v),
@@ -155,7 +157,7 @@ def _vectors(lam: Tensor, atoms: Tensor, u: Tensor, s: Tensor, v: Tensor) -> dic
     }  # fmt: skip
 
 
-def _adjoint_error(products: Products, y: Tensor) -> float:
+def _adjoint_error(products: Linearization, y: Tensor) -> float:
     """Return how far ⟨u, Jv⟩ is from ⟨Jᵀu, v⟩ for two random vectors, relative to the norms."""
     u, v = (sample_normal(y.shape, 0, key=f"adjoint {name}").to(y) for name in "uv")
     Jv, Jtu = products.push(v), products.pull(u)

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from gahb_core.checks import check_choice, check_count, check_finite, check_images, check_number
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.experiments.intervals import Interval, bootstrap_mean, wilson
-from gahb_core.metrics.pairs import Nearest, correlation, cosine_similarity, nearest
+from gahb_core.metrics.pairs import Nearest, correlation, cosine_similarity, nearest_images
 from gahb_core.noise import make_generator
 from gahb_core.sampling.ascent import sample
 
@@ -77,7 +77,7 @@ def memorization(
         held_out: (M, C, H, W) images of the same kind that it was not; None: no null is given.
         rate: share of held-out images that the threshold lets pass for copies.
         measure: "correlation" (mean removed) or "cosine".
-        max_shift: pixels by which samples may be moved (`metrics.nearest`).
+        max_shift: pixels by which samples may be moved (`metrics.nearest_images`).
         seed: of the resampling.
 
     Raises:
@@ -96,7 +96,7 @@ def memorization(
                 f"{name} must hold images of {tuple(samples.shape[1:])} as samples does, not "
                 f"{tuple(images.shape[1:])}: resize one of the two"
             )
-    found = nearest(samples, train, measure, max_shift=max_shift)
+    found = nearest_images(samples, train, measure, max_shift=max_shift)
     there = train[found.index.to(train.device)].to(samples)
     bright = _norms(samples) / _norms(there).clamp(min=torch.finfo(samples.dtype).tiny)
     seen = (found.similarity, found.index, bright)
@@ -107,7 +107,7 @@ def memorization(
             f"held_out must hold at least 2/rate = {2 / rate:.0f} images for a rate of {rate:g}, "
             f"not {len(held_out)}"
         )
-    null = nearest(held_out.to(samples), train, measure, max_shift=max_shift).similarity
+    null = nearest_images(held_out.to(samples), train, measure, max_shift=max_shift).similarity
     return _judge(samples, held_out.to(samples), found, bright, null, rate, measure, seed)
 
 
@@ -234,8 +234,8 @@ def transition(
     f_b: Denoiser,
     train_a: Tensor,
     train_b: Tensor,
-    held_out: Tensor | None = None,
     *,
+    held_out: Tensor | None = None,
     num: int = 64,
     measure: str = "correlation",
     seed: int = 0,
@@ -252,7 +252,7 @@ def transition(
         num: samples of each, at least 2.
         measure: "correlation" or "cosine".
         seed: of the noise.
-        **options: of `sampling.sample` (mean, sigma_0, beta, h, schedule, …).
+        **options: of `sampling.sample` (mean, sigma_0, beta, h, blind, …).
 
     Raises:
         ValueError: as `sampling.sample` and `memorization` do.
@@ -286,7 +286,9 @@ def compare_samples(
     like = correlation if measure == "correlation" else cosine_similarity
     given = {"measure": measure, "seed": seed}
     memories = [memorization(x, own, held_out, **given) for x, own in ((a, train_a), (b, train_b))]
-    unseen = [nearest(x, other, measure).similarity for x, other in ((a, train_b), (b, train_a))]
+    unseen = [
+        nearest_images(x, other, measure).similarity for x, other in ((a, train_b), (b, train_a))
+    ]
     closest = (memories[0].similarity + memories[1].similarity) / 2
     rows = {"pair": like(a, b), "chance": like(a, b.roll(1, 0)), "closest": closest}
     rows |= {"unseen": sum(unseen) / 2, "contrast": rows["pair"] - closest}

@@ -121,7 +121,7 @@ def test_the_traces_of_a_batch_are_those_of_its_images():
 def test_generalization_is_what_one_knows_of_the_images():
     _, _, x = gaussian()
     x = x.clamp(0, 1)
-    memory, other = (denoisers.memory_denoiser(part) for part in (x[:20], x[20:40]))
+    memory, other = (denoisers.empirical_denoiser(part) for part in (x[:20], x[20:40]))
     own = generalization(memory, other, x[:20], [0.3, 0.5])
     assert all(interval.low > 1 for interval in own.gap)
     apart = generalization(memory, other, x[40:], [0.3, 0.5])
@@ -173,7 +173,7 @@ def test_without_held_out_images_no_null_is_given():
     found = memorization(x[:5], x[5:20])
     assert found.copies is None and found.threshold is None and found.kind is None  # noqa: PT018
     assert "no null can be given without held-out images" in found.verdict
-    assert torch.equal(found.similarity, metrics.nearest(x[:5], x[5:20]).similarity)
+    assert torch.equal(found.similarity, metrics.nearest_images(x[:5], x[5:20]).similarity)
 
 
 def test_memorization_refuses_what_cannot_be_compared():
@@ -190,13 +190,13 @@ def test_memorization_refuses_what_cannot_be_compared():
 
 def test_two_memorizers_share_nothing_and_two_equal_priors_everything():
     f, _, x = gaussian()
-    options = {"sigma_0": 1.0, "schedule": True, "beta": 0.5, "num": 40}
-    a, b = (denoisers.memory_denoiser(part) for part in (x[:20], x[20:40]))
-    apart = experiments.transition(a, b, x[:20], x[20:40], x[40:140], **options)
+    options = {"sigma_0": 1.0, "blind": False, "beta": 0.5, "num": 40}
+    a, b = (denoisers.empirical_denoiser(part) for part in (x[:20], x[20:40]))
+    apart = experiments.transition(a, b, x[:20], x[20:40], held_out=x[40:140], **options)
     assert apart.memory_a.copies.value == 1
     assert apart.memory_b.copies.value == 1
     assert apart.means["contrast"].high < -0.2
-    one = experiments.transition(f, f, x[:20], x[20:40], x[40:140], **options)
+    one = experiments.transition(f, f, x[:20], x[20:40], held_out=x[40:140], **options)
     assert float(one.pair.min()) == pytest.approx(1)
     assert one.means["contrast"].low > 0.1
     assert abs(one.means["chance"].value) < 0.2
@@ -212,9 +212,9 @@ def test_two_memorizers_share_nothing_and_two_equal_priors_everything():
 
 def test_solutions_meet_the_measurements_and_spread_as_the_posterior():
     f, covariance, x = gaussian()
-    M = sampling.measure_blocks(SIZE, 2)
+    M = sampling.measure_block_means(SIZE, 2)
     found = inverse(
-        f, M, M.analyze(x[:1]), (1, SIZE, SIZE), num=400, truth=x[:1], schedule=True, beta=0.05
+        f, M, M.analyze(x[:1]), (1, SIZE, SIZE), num=400, truth=x[:1], blind=False, beta=0.05
     )
     assert float(found.residual.max()) < 0.02
     rows = M.analyze(torch.eye(SIZE**2, dtype=torch.float64).reshape(-1, 1, SIZE, SIZE)).flatten(1)
@@ -228,7 +228,7 @@ def test_solutions_meet_the_measurements_and_spread_as_the_posterior():
 
 def test_one_problem_at_a_time():
     f, _, x = gaussian()
-    M = sampling.measure_blocks(SIZE, 2)
+    M = sampling.measure_block_means(SIZE, 2)
     with pytest.raises(ValueError, match="measured must be of one image"):
         inverse(f, M, M.analyze(x[:2]), (1, SIZE, SIZE))
     with pytest.raises(ValueError, match="truth must be of shape"):
