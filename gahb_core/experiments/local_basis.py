@@ -56,7 +56,7 @@ class Basis(NamedTuple):
     gap_to_jy: float
     adjoint_error: float
     pixels: list[tuple[int, int]]
-    adaptive_filters: Tensor
+    filters: Tensor
 
 
 def basis(
