@@ -138,6 +138,11 @@ def save(name: str, net: nn.Module, curve: list) -> None:
         part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
+def main() -> None:
+    """Train what is asked for."""
+    for name in sys.argv[1:]:
+        save(name, *train(name))
+
+
 if __name__ == "__main__":
-    for asked in sys.argv[1:]:
-        save(asked, *train(asked))
+    main()

@@ -116,7 +116,8 @@ def measure_report(size: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure what is asked for, beside what the file has."""
     known = read(OUT)
     if "ffdnet" in sys.argv:
         known["ffdnet"] = measure_ffdnet()
@@ -126,3 +127,7 @@ if __name__ == "__main__":
             known.setdefault("report", {})[str(side)] = measure_report(side)
             print(side, known["report"], flush=True)
             write(OUT, known)
+
+
+if __name__ == "__main__":
+    main()
