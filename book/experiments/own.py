@@ -49,7 +49,9 @@ def describe(f: Any, images: Tensor) -> dict:
         print(i, row, flush=True)
     curve = denoising(f, images, LEVELS)
     return {
-        "intervals": {k: list(bootstrap_mean(torch.tensor(v))) for k, v in rows.items()},
+        "intervals": {
+            k: list(bootstrap_mean(torch.tensor(v, dtype=torch.float64))) for k, v in rows.items()
+        },
         "psnr": {f"{s:g}": float(curve.psnr[:, k].mean()) for k, s in enumerate(LEVELS)},
         "lam": [round(v, 4) for v in found.lam.tolist()[:100]],
     }
