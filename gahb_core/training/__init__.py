@@ -9,6 +9,7 @@ shapes or recipe do not fit is refused; the card holds the weights' hash and its
 """
 
 from gahb_core.training.card import CARD_PSNR_IN
+from gahb_core.training.foreign import load_foreign
 from gahb_core.training.load import Checkpoint, load, load_denoiser, load_energy, load_multiscale
 from gahb_core.training.loop import (
     Progress,
@@ -35,38 +36,40 @@ from gahb_core.training.recipes import (
 )
 from gahb_core.training.save import save, train
 from gahb_core.training.scale import GPU, GPU_RATE, PAPER, WIDTHS, count_flop
-from gahb_core.training.store import find_status, folder, paths, seal_card, write_card
+from gahb_core.training.store import checkpoint_status, folder, hash_card, paths, write_card
 
 __all__ = [
     "CARD_PSNR_IN",
-    "Checkpoint",
     "DETAIL_WIDTHS",
     "GPU",
     "GPU_RATE",
-    "GramMuon",
     "LAPTOP",
-    "MuonAdam",
     "PAPER",
     "PIXEL_WIDTHS",
-    "Progress",
     "RECIPES",
-    "Recipe",
     "SMOKE",
     "TWICE",
     "WIDTHS",
+    "Checkpoint",
+    "GramMuon",
+    "MuonAdam",
+    "Progress",
+    "Recipe",
     "as_in_papers",
     "batch_indices",
+    "checkpoint_status",
     "clean_bands",
     "count_flop",
     "estimate_norms",
     "find_recipe",
-    "find_status",
     "fingerprint",
     "fit",
     "folder",
+    "hash_card",
     "learning_rate",
     "load",
     "load_denoiser",
+    "load_foreign",
     "load_energy",
     "load_multiscale",
     "make_batch",
@@ -75,7 +78,6 @@ __all__ = [
     "orthogonalize",
     "paths",
     "save",
-    "seal_card",
     "to_json",
     "train",
     "write_card",
