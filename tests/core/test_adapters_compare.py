@@ -82,7 +82,7 @@ def test_the_posterior_mean_of_a_set_is_deepinv_s_mmse():
     from deepinv.models import MMSE
 
     train, y = load_images("fashion", "A", 100), load_images("fashion", "test", 4)
-    ours = denoisers.memory_denoiser(train)
+    ours = denoisers.empirical_denoiser(train)
     for sigma in (0.1, 0.5, 2.0):
         noisy = add_noise(y, sigma, 0)
         theirs = adapters.adapt_deepinv(MMSE(train, torch.device("cpu")))(noisy, sigma)
@@ -114,7 +114,7 @@ def test_nearest_neighbours_are_those_of_scikit_learn():
         x, q = ((v - v.mean((1, 2, 3), keepdim=True) * (measure == "correlation")).flatten(1)
                 for v in (train, queries))  # fmt: skip
         distance, index = NearestNeighbors(n_neighbors=1, metric="cosine").fit(x).kneighbors(q)
-        found = metrics.nearest(queries, train, measure)
+        found = metrics.nearest_images(queries, train, measure)
         assert found.index.tolist() == index[:, 0].tolist()
         torch.testing.assert_close(
             found.similarity, 1 - torch.from_numpy(distance[:, 0]).float(), rtol=0, atol=1e-5
