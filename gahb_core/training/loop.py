@@ -5,6 +5,7 @@ depends on σ alone. Nothing random is carried from step to step: indices, noise
 come from generators made of (seed, t), so that a resumed run equals an unbroken one bit for bit.
 """
 
+import hashlib
 import math
 import os
 import time
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gahb_core.checks import check_finite, check_images
 from gahb_core.data import ImageSet, open_images
-from gahb_core.denoisers.contract import append_sigma
+from gahb_core.denoisers.contract import append_sigma, evaluating
 from gahb_core.densities.energies import dual_score_losses
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.haar import haar_level
@@ -30,6 +33,7 @@ from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.state import FIELDS, read_state, write_state
 
+OWN = Recipe("own", "own")  # how a network of one's own is trained where nothing is said
 AHEAD = 8  # threads that make batches for a GPU
 
 
@@ -171,14 +175,14 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
 class _State:
     """All that a step changes, and its file."""
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, net: nn.Module, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, device
         self.step, self.seconds = 0, 0.0
         self.curve: list[tuple[int, float, float]] = []
         # channels last is the faster layout for narrow networks and the slower for wide ones
         last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
         layout = torch.channels_last if last else torch.contiguous_format
-        self.net = make_network(recipe).to(device, memory_format=layout)
+        self.net = net.to(device, memory_format=layout)
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.losses = torch.zeros(
@@ -207,8 +211,8 @@ class _State:
 
     def update_mean(self) -> None:
         decay = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
-        now = self.net.state_dict()
-        torch._foreach_lerp_(list(self.mean.values()), [now[k] for k in self.mean], 1 - decay)
+        now = {k: v for k, v in self.net.state_dict().items() if v.is_floating_point()}
+        torch._foreach_lerp_([self.mean[k] for k in now], list(now.values()), 1 - decay)
 
 
 def _move(x: Tensor, device: str) -> Tensor:
@@ -254,6 +258,35 @@ def _take_step(state: _State, batch: tuple[Tensor, ...]) -> Tensor:
     return loss.detach()
 
 
+def _own_images(net: nn.Module, x: Tensor, settings: Recipe) -> tuple[ImageSet, Recipe]:
+    """Return images as a set, and settings that name them by their hash."""
+    check_finite(check_images(x, "images"), "images")
+    if not len(x):
+        raise ValueError("images must be one or more, not none")
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"images must lie in [0, 1], not [{low:.3g}, {high:.3g}]: (x + 1)/2 of those in [−1, 1]"
+        )
+    x = x.detach().float().cpu().contiguous()
+    digest = hashlib.sha256(repr(tuple(x.shape)).encode())
+    digest.update(x.numpy())
+    told = torch.cat([x[:1], x[:1, :1]], 1) if settings.told_sigma else x[:1]
+    weight = next(net.parameters(), x)
+    with torch.no_grad(), evaluating(net):
+        try:
+            shape = tuple(net(told.to(weight)).shape)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"net must take images {tuple(told.shape)}: {reason}") from error
+    if shape != tuple(x[:1].shape):
+        raise ValueError(
+            f"net must give the noise of images {tuple(x[:1].shape)}, not of shape {shape}"
+        )
+    named = replace(settings, dataset=f"own/{digest.hexdigest()[:16]}", num=len(x), level=0)
+    return ImageSet(lambda indices: x[indices], len(x)), named
+
+
 def fit(
     recipe: Recipe,
     state_path: Path | None = None,
@@ -279,10 +312,48 @@ def fit(
         MissingData: where the images are not on this machine.
         FloatingPointError: where the loss is no longer finite.
     """
+    images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
+    yield from fit_network(
+        make_network(recipe), images, recipe, state_path, device=device, save_seconds=save_seconds,
+        also=also,
+    )  # fmt: skip
+
+
+def fit_network(
+    net: nn.Module,
+    images: Tensor | ImageSet,
+    settings: Recipe = OWN,
+    state_path: Path | None = None,
+    *,
+    device: str = "cpu",
+    save_seconds: float = 60.0,
+    also: Collection[int] = (),
+) -> Iterator[Progress]:
+    """Train any network on any images, in place; yield progress every 100 steps, as `fit` does.
+
+    The network learns the noise: net(x + σz) → σz, so that y − net(y) is its denoiser
+    (`residual_denoiser`); with `settings.told_sigma` it is given σ as one more channel.
+
+    Args:
+        net: a module, float32.
+        images: (N, C, H, W) in [0, 1], or an image set.
+        settings: how it is trained; what a recipe says of network and data is of no effect.
+        state_path: file of the resumable state; one of other images or settings is refused.
+        device: of the network.
+        save_seconds: time between saves.
+        also: further steps after which progress is yielded.
+
+    Raises:
+        ValueError: for images or a network that cannot be trained on or trained, a state of
+            another training, and within `torch.inference_mode`.
+        FloatingPointError: where the loss is no longer finite.
+    """
     if torch.is_inference_mode_enabled():
         raise ValueError("training must run outside torch.inference_mode, which keeps no gradients")
-    images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
-    state = _State(recipe, device)
+    recipe = settings
+    if isinstance(images, Tensor):
+        images, recipe = _own_images(net, images, settings)
+    state = _State(net, recipe, device)
     if state_path and state_path.exists():
         state.load(state_path)
     before, began, saved = state.seconds, time.monotonic(), time.monotonic()
