@@ -5,7 +5,6 @@ depends on σ alone. Nothing random is carried from step to step: indices, noise
 come from generators made of (seed, t), so that a resumed run equals an unbroken one bit for bit.
 """
 
-import hashlib
 import math
 import os
 import time
@@ -13,7 +12,6 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,14 +19,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gahb_core.checks import check_finite, check_images
 from gahb_core.data import ImageSet, open_images
-from gahb_core.denoisers.contract import append_sigma, evaluating
+from gahb_core.denoisers.contract import append_sigma
 from gahb_core.densities.energies import dual_score_losses
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.haar import haar_level
 from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.noise import make_generator
+from gahb_core.training.given import name_images
 from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.state import FIELDS, read_state, write_state
@@ -258,35 +256,6 @@ def _take_step(state: _State, batch: tuple[Tensor, ...]) -> Tensor:
     return loss.detach()
 
 
-def _own_images(net: nn.Module, x: Tensor, settings: Recipe) -> tuple[ImageSet, Recipe]:
-    """Return images as a set, and settings that name them by their hash."""
-    check_finite(check_images(x, "images"), "images")
-    if not len(x):
-        raise ValueError("images must be one or more, not none")
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"images must lie in [0, 1], not [{low:.3g}, {high:.3g}]: (x + 1)/2 of those in [−1, 1]"
-        )
-    x = x.detach().float().cpu().contiguous()
-    digest = hashlib.sha256(repr(tuple(x.shape)).encode())
-    digest.update(x.numpy())
-    told = torch.cat([x[:1], x[:1, :1]], 1) if settings.told_sigma else x[:1]
-    weight = next(net.parameters(), x)
-    with torch.no_grad(), evaluating(net):
-        try:
-            shape = tuple(net(told.to(weight)).shape)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"net must take images {tuple(told.shape)}: {reason}") from error
-    if shape != tuple(x[:1].shape):
-        raise ValueError(
-            f"net must give the noise of images {tuple(x[:1].shape)}, not of shape {shape}"
-        )
-    named = replace(settings, dataset=f"own/{digest.hexdigest()[:16]}", num=len(x), level=0)
-    return ImageSet(lambda indices: x[indices], len(x)), named
-
-
 def fit(
     recipe: Recipe,
     state_path: Path | None = None,
@@ -352,7 +321,7 @@ def fit_network(
         raise ValueError("training must run outside torch.inference_mode, which keeps no gradients")
     recipe = settings
     if isinstance(images, Tensor):
-        images, recipe = _own_images(net, images, settings)
+        images, recipe = name_images(net, images, settings)
     state = _State(net, recipe, device)
     if state_path and state_path.exists():
         state.load(state_path)
