@@ -55,6 +55,7 @@ def add_run_options(option: Callable) -> None:
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--jobs", type=count, help="how many at once (default: 2, or 1 on one core)")
     option("--force", action="store_true", help="also what is unchanged")
+    option("--fresh", action="store_true", help="compute kept values too, and say what differs")
     option(
         "-p", dest="parameter", metavar="NAME=VALUES", action="append", default=[],
         help="run variants, each beside its page: -p seed=0:5 -p num_test=128,512",
@@ -95,3 +96,27 @@ def add_results_options(option: Callable) -> None:
     """Add the options of `gahb results`."""
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--csv", action="store_true", help="with all digits, for other programs")
+
+
+def add_kept_options(option: Callable) -> None:
+    """Add the options of `gahb kept`."""
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--write", action="store_true", help="bring this machine's values to book/kept")
+    option("--csv", action="store_true", help="with all digits, for other programs")
+
+
+def add_examine_options(option: Callable) -> None:
+    """Add the options of `gahb examine`."""
+    option("denoiser", metavar="MODULE:FUNCTION", help="such as mine:denoiser, or mine.py:denoiser")
+    option(
+        "--images", type=Path, required=True, metavar="FOLDER",
+        help="images that the network was not trained on; 40 or more give a null for copies",
+    )  # fmt: skip
+    option("--train", type=Path, metavar="FOLDER", help="images that it was trained on")
+    option("--samples", type=Path, metavar="FOLDER", help="images that it drew (default: drawn)")
+    option("--sigma", type=float, default=0.1, help="of the noise, images in [0, 1] (default: 0.1)")
+    option("--out", type=Path, default=Path("examined"), help="folder (default: examined)")
+    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    option("--seed", type=int, default=0, help="of all noise")
+    option("--num-samples", type=at_most(10_000), default=16, help="drawn (default: 16; 0: none)")
+    add_cluster_options(option)
