@@ -6,7 +6,7 @@ import hashlib
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from gahb_book.kept.store import Card, Damaged, check_size, slot_of, stores
 from gahb_book.kept.uses import Use, is_fresh, note, running_page
 from gahb_book.kept.values import Packed, differences, pack, unpack
 
-_depth = [0]  # kept functions that are running: what those call is no use of the page's
+_depth = [0]  # kept functions that are running
 
 
 class Kept(NamedTuple):
@@ -45,16 +45,6 @@ def _machine() -> tuple[str, float]:
     return (names or [platform.processor() or platform.machine()])[0], round(2 * 0.512**3 / best, 1)
 
 
-@contextlib.contextmanager
-def _nested() -> Iterator[bool]:
-    """In this block a kept function runs; yield whether it runs within another."""
-    _depth[0] += 1
-    try:
-        yield _depth[0] > 1
-    finally:
-        _depth[0] -= 1
-
-
 def _find(slot: str, code: str) -> tuple[Card, Packed] | None:
     """Return what is kept of this code, where it is whole; what is damaged is said."""
     for store in dict.fromkeys(stores()):
@@ -71,7 +61,7 @@ def _compute(
     function: Callable, args: tuple, kwargs: dict, how: Kept, code: Code, arguments: str
 ) -> tuple[Card, Packed]:
     began = time.process_time()
-    value = function(*args, **kwargs)
+    value = _run(function, args, kwargs)
     seconds = time.process_time() - began
     packed = check_size(pack(value, how.half), function.__name__)
     machine, rate = _machine()
@@ -92,28 +82,34 @@ def _write(card: Card, packed: Packed) -> None:
         warnings.warn(f"the value of {card.function} is not kept: {error}", stacklevel=4)
 
 
+def _run(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """Return the value of a function; what it calls of kept ones is computed with it."""
+    _depth[0] += 1
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _depth[0] -= 1
+
+
 def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
     given = fingerprint(function, args, kwargs)
     code = find_code(function, given.modules)
-    settings = f"{given.digest} {how.half}"
-    arguments = hashlib.sha256(settings.encode()).hexdigest()
+    arguments = hashlib.sha256(f"{given.digest} {how.half}".encode()).hexdigest()
     slot = slot_of(function.__name__, arguments)
-    with _nested() as within:
-        found = _find(slot, code.digest)
-        fresh = found is None or is_fresh(slot)
-        if fresh:
-            made = _compute(function, args, kwargs, how, code, arguments)
-            value, card = unpack(made[1], how.half), made[0]
-            before = [] if found is None else [unpack(found[1], how.half)]
-            differs = [d for old in before for d in differences(old, value, how.rtol, how.atol)]
-            if found is None:
-                _write(*made)
-        else:
-            card, differs = found[0], []  # type: ignore[index]
-            value = unpack(found[1], how.half)  # type: ignore[index]
-        if not within:
-            note(Use(slot, "computed" if fresh else "kept", card.seconds, differs[:5]))
-            foot.watch(function.__name__, kept=not fresh)
+    found = _find(slot, code.digest)
+    before = None if found is None else unpack(found[1], how.half)
+    if found is not None and not is_fresh(slot):
+        note(Use(slot, "kept", found[0].seconds, []))
+        foot.watch(function.__name__, kept=True)
+        return before
+    card, packed = _compute(function, args, kwargs, how, code, arguments)
+    value, differs = unpack(packed, how.half), list[str]()
+    if found is None:
+        _write(card, packed)
+    else:
+        differs = differences(before, value, how.rtol, how.atol)[:5]
+    note(Use(slot, "computed", card.seconds, differs))
+    foot.watch(function.__name__, kept=False)
     return value
 
 
@@ -125,7 +121,7 @@ def keep(
     A value is read from `book/kept/`, or from what was kept on this machine, if neither the
     arguments nor the function's source nor a module of the library that it uses has changed;
     otherwise it is computed, and kept on this machine. `gahb kept --write` moves it to the book.
-    What comes back is always what is kept of a value: tensors on the CPU, without gradients.
+    What comes back is always what is kept of a value: tensors without gradients.
 
     The function may use nothing of the notebook but its arguments, modules and other kept
     functions. It must be a pure function of them: a draw takes a seed. What it prints, shows or
@@ -156,6 +152,8 @@ def keep(
 
     @functools.wraps(function)
     def kept(*args: Any, **kwargs: Any) -> Any:
+        if _depth[0]:  # within another, whose value is kept
+            return function(*args, **kwargs)
         return _call(function, args, kwargs, how)
 
     kept.__kept__ = function  # type: ignore[attr-defined]

@@ -38,7 +38,8 @@ class _Packer:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Tensor):
-            return {"tensor": self._keep(value)}
+            place = self._keep(value), value.device.type
+            return {"tensor": place[0] if place[1] == "cpu" else list(place)}
         if isinstance(value, np.generic):
             return self.pack(value.item())
         if isinstance(value, np.ndarray):
@@ -93,16 +94,22 @@ def pack(value: Any, half: bool = False) -> Packed:
     return Packed(tree, arrays)
 
 
-def unpack(packed: Packed, half: bool = False) -> Any:
-    """Return the value that was packed; its tensors are on the CPU.
+def unpack(packed: Packed, half: bool = False, place: bool = True) -> Any:
+    """Return the value that was packed.
+
+    Args:
+        packed: by `pack`.
+        half: as `pack` had it.
+        place: whether tensors go to the kind of device that they were on.
 
     Raises:
         ValueError: for what was not packed by `pack`.
     """
     arrays = safetensors.torch.load(packed.arrays) if packed.arrays else {}
 
-    def tensor(key: int) -> Tensor:
-        x = arrays[str(key)]
+    def tensor(where: int | list) -> Tensor:
+        key, device = where if isinstance(where, list) else (where, "cpu")
+        x = arrays[str(key)].to(device if place else "cpu")
         return x.float() if half and x.dtype == torch.float16 else x
 
     def make(tree: Any) -> Any:

@@ -129,7 +129,10 @@ def _take(slot: str, page: str, ship: Store, local: Store, sources: dict[str, st
         except Damaged:
             before = None
         if before and not differences(
-            unpack(before, old.half), unpack(packed, new.half), *SAME, where=slot
+            unpack(before, old.half, place=False),
+            unpack(packed, new.half, place=False),
+            *SAME,
+            slot,
         ):
             same = {"seconds": old.seconds, "machine": old.machine, "rate": old.rate}
             new = new._replace(tree=old.tree, arrays=old.arrays, torch=old.torch, **same)

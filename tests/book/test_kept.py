@@ -77,7 +77,7 @@ def test_a_value_is_computed_once(book, x, monkeypatch):
 
 
 def test_what_comes_back_is_the_same_before_and_after(book):
-    """The first time as every time: rounded to what is kept, on the CPU, without gradients."""
+    """The first time as every time: rounded to what is kept, without gradients."""
 
     @keep(half=True)
     def third(n):
@@ -221,6 +221,11 @@ def test_modules_are_found_with_their_imports():
 def test_a_kept_function_counts_with_those_that_it_calls():
     assert code.find_code(use_count.__kept__).functions == ("count", "use_count")
     assert code.find_code(count.__kept__).functions == ("count",)
+
+
+def test_what_a_kept_function_calls_is_not_kept_beside_it(book, x):
+    assert float(use_count(x)) == float(2 * x.sum() + 1)
+    assert [card.function for card in local_cards(book)] == ["use_count"]
 
 
 def test_of_a_module_only_what_computes_counts(tmp_path, monkeypatch):
@@ -513,7 +518,7 @@ def test_what_ships_is_small_and_whole():
     named = {ship.arrays_path(card.arrays) for card in cards if card.arrays}
     assert set(ship.folder.glob("*.safetensors")) == named
     for card in cards:
-        unpack(ship.read(card), card.half)
+        unpack(ship.read(card), card.half, place=False)
     assert all(p.stat().st_size <= MOST_BYTES + 2000 for p in ship.folder.glob("*.*"))
 
 
