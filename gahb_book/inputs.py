@@ -56,7 +56,8 @@ def _opened(found: set[Path], book: Path) -> Callable[[str, tuple], None]:
                 found.add(Path(args[0]).absolute())
         elif event in ("os.scandir", "os.listdir") and isinstance(args[0], str):
             folder = Path(args[0]).absolute()
-            if folder.parent == book:  # such as measured: a new file there is a change
+            # such as measured: a new file there is a change; an import also lists what is no folder
+            if folder.parent == book and folder.is_dir():
                 found.add(folder)
 
     return hook

@@ -13,6 +13,7 @@ from gahb_book.report.claims import (
     load_claims,
 )
 from gahb_book.report.results import Result, collect_results, format_results, load_results
+from gahb_book.report.seeds import find_ranges, format_page, format_pages, load_seeds
 from gahb_book.report.summary import (
     RULE,
     VERDICTS,
@@ -47,8 +48,11 @@ __all__ = [
     "describe",
     "find_claim",
     "find_published",
+    "find_ranges",
     "format_claims",
     "format_ours",
+    "format_page",
+    "format_pages",
     "format_places",
     "format_reasons",
     "format_results",
@@ -58,5 +62,6 @@ __all__ = [
     "load_news",
     "load_published",
     "load_results",
+    "load_seeds",
     "summarize",
 ]

@@ -18,6 +18,7 @@ from gahb_book.report.results import Result
 from gahb_book.run.listing import expand_braces
 
 VERDICTS = ("reproduced", "partly", "not")
+Seeds = Mapping[str, Mapping[str, Sequence[Any]]]  # page → figure → its values by seed
 PARTLY = 3.0  # how many times the tolerance is still "partly"
 RULE = (
     "*Reproduced*: within the tolerance of what was published, which is 0.5 dB for figures in "
@@ -114,12 +115,14 @@ def load_news(path: Path) -> list[tuple[str, str, str]]:
     return [(page, name, what) for page, name, what in entries]
 
 
-def _numbers(value: Any, key: str | None = None) -> list[float]:
+def pick_numbers(value: Any, key: str | None = None) -> list[float]:
     """Return the numbers of a recorded value: that of `key`, or the median, or all."""
     if isinstance(value, dict):
         key = "median" if key is None and "median" in value else key
         value = list(value.values()) if key is None else value[key]
-    return [n for v in value for n in _numbers(v)] if isinstance(value, list) else [float(value)]
+    return (
+        [n for v in value for n in pick_numbers(v)] if isinstance(value, list) else [float(value)]
+    )
 
 
 def _bounds(published: Any, entry: Published, beside: Mapping[str, Any]) -> tuple[float, float]:
@@ -131,7 +134,7 @@ def _bounds(published: Any, entry: Published, beside: Mapping[str, Any]) -> tupl
         return low, high
     if isinstance(published, str):
         raise ValueError(f"{entry.what}: the published {published!r} must be said in numbers: as")
-    found = _numbers(published)
+    found = pick_numbers(published)
     return min(found), max(found)
 
 
@@ -163,7 +166,7 @@ def _refuse_control(
         if figure not in beside:
             raise ValueError(f"{name}: the page must record its control, {figure}")
         value = beside[figure]
-    if _judge(_numbers(value), bounds, entry)[1] <= 1:
+    if _judge(pick_numbers(value), bounds, entry)[1] <= 1:
         raise ValueError(
             f"{name}: the tolerance must be narrower, or the figure is no test: "
             f"{control.what} ({show(value)}) would count as reproduced"
@@ -186,7 +189,7 @@ def compare(result: Result, entry: Published, beside: Mapping[str, Any] | None =
     if published is None:
         published, kind = entry.published, entry.kind
     bounds = _bounds(published, entry, beside or {})
-    found = _numbers(result.value, entry.key)
+    found = pick_numbers(result.value, entry.key)
     difference, off = _judge(found, bounds, entry)
     _refuse_control(result.name, bounds, entry, beside or {})
     verdict = VERDICTS[(off > 1) + (off > PARTLY)]
@@ -243,26 +246,37 @@ def describe(name: str, entry: Published) -> str:
     return entry.what.replace("{}", varied)
 
 
+def show_span(numbers: Sequence[float]) -> str:
+    """Return numbers as their least and greatest, or as one where they look the same."""
+    return " to ".join(dict.fromkeys((show(min(numbers)), show(max(numbers)))))
+
+
 def format_ours(row: Row) -> str:
     """Return our figure as a table shows it: a number or a range, and its unit."""
-    return " to ".join(dict.fromkeys(show(v) for v in row.result.value)) + (
-        f" {row.entry.unit}" if row.entry.unit else ""
-    )
+    return show_span(row.result.value) + (f" {row.entry.unit}" if row.entry.unit else "")
 
 
-def _format_row(row: Row) -> str:
+def _format_row(row: Row, seeds: Seeds) -> str:
     gap = f"{row.difference:+.2g}".replace("-", "−") if row.difference else "0"
     published = mark_published(row.result.published, row.result.kind)
     words = describe(row.result.name, row.entry)
-    return f"| {words} | {format_ours(row)} | {published} | {gap} | {row.verdict} |"
+    drawn = seeds.get(row.result.page, {}).get(row.result.name, [])
+    over = show_span([n for v in drawn for n in pick_numbers(v, row.entry.key)]) if drawn else ""
+    return f"| {words} | {format_ours(row)} | {over} | {published} | {gap} | {row.verdict} |"
 
 
-def format_rows(rows: Sequence[Row]) -> str:
-    """Return a Markdown table for each page: figure, ours, published, difference, verdict."""
-    head = "| figure | here | published | difference | verdict |\n|---|---|---|---|---|"
+def format_rows(rows: Sequence[Row], seeds: Seeds | None = None) -> str:
+    """Return a Markdown table for each page: figure, ours, published, difference, verdict.
+
+    Args:
+        rows: the figures.
+        seeds: page → figure → its values by seed, for a column of their ranges.
+    """
+    head = "| figure | here | over seeds | published | difference | verdict |"
+    head += "\n|---|---|---|---|---|---|"
     pages: dict[str, list[str]] = {}
     for row in rows:
-        pages.setdefault(row.result.page, []).append(_format_row(row))
+        pages.setdefault(row.result.page, []).append(_format_row(row, seeds or {}))
     tables = ("\n".join([f"{{doc}}`{p}`\n\n{head}", *lines]) for p, lines in pages.items())
     return "\n\n".join(tables)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gahb_book.places import Places
+from gahb_book.report import format_page, load_published, load_seeds
 from gahb_book.run.listing import load_pages
 from gahb_book.run.missing import make_note_page
 from gahb_book.run.notebooks import parse_notebook
@@ -25,7 +26,7 @@ from gahb_core.files import hash_files, write_if_changed, write_safely
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 RECORDED = re.compile(r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+ = .*\n?", re.MULTILINE)  # by `record`
-NOT_STAGED = ("checkpoints", ".ipynb_checkpoints")
+NOT_STAGED = ("checkpoints", "experiments", ".ipynb_checkpoints")
 
 
 def _drop_records(cell: dict[str, Any]) -> None:
@@ -102,8 +103,30 @@ def _add_foot(content: dict[str, Any], page: Page, places: Places) -> dict[str, 
     change = f"To change them: `.venv/bin/jupyter lab book/{page.notebook.name}` in a clone."
     source = "```{div} gahb-made\nHow these figures were made: " + ", ".join(made)
     source += f". {change}\n```"
-    cell = {"cell_type": "markdown", "id": "how-made", "metadata": {}, "source": source}
-    return {**content, "cells": [*content["cells"], cell]}
+    text = {"over-seeds": _over_seeds(page, places), "how-made": source}
+    cells = [
+        {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
+        for name, source in text.items()
+        if source
+    ]
+    return {**content, "cells": [*content["cells"], *cells]}
+
+
+def _over_seeds(page: Page, places: Places) -> str:
+    """Return a folded table of how far other noise moves the page's figures, or ""."""
+    book = places.root / "book"
+    figures = load_seeds(book / "measured/seeds.json").get(page.name)
+    if not figures:
+        return ""
+    table = format_page(page.name, figures, load_published(book / "published.yml"))
+    if not table:
+        return ""
+    num = len(next(iter(figures.values())))
+    return (
+        "````{admonition} How far other noise moves these figures\n:class: dropdown\n"
+        f"The page was run with {num} seeds: the same networks and test images, other draws of "
+        f"every noise. {{doc}}`scale` sums up all pages.\n\n{table}\n````"
+    )
 
 
 def _read_page(page: Page, places: Places) -> bytes:

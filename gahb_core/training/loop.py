@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
@@ -259,6 +259,8 @@ def fit(
     state_path: Path | None = None,
     device: str = "cpu",
     save_seconds: float = 60.0,
+    *,
+    also: Collection[int] = (),
 ) -> Iterator[Progress]:
     """Train `recipe`, from its saved state where there is one; yield progress every 100 steps.
 
@@ -270,6 +272,7 @@ def fit(
         state_path: file of the resumable state, written atomically; None: nothing is kept.
         device: of the network.
         save_seconds: time between saves.
+        also: further steps after which progress is yielded; its network is the one in training.
 
     Raises:
         ValueError: where the state is of another recipe, and within `torch.inference_mode`.
@@ -291,7 +294,7 @@ def fit(
             state.update_mean()
         state.step += 1
         state.seconds = before + time.monotonic() - began
-        if state.step % 100 == 0:
+        if state.step % 100 == 0 or state.step in also:
             yield _progress(state)
         if state_path and time.monotonic() - saved > save_seconds:
             state.save(state_path)
@@ -308,7 +311,7 @@ def _progress(state: _State, done: bool = False) -> Progress:
             f"the loss of {state.recipe.name!r} is {loss} at step {state.step}: "
             "lower learning_rate or set clip"
         )
-    if not done:
+    if not done and state.step % 100 == 0:
         state.curve.append((state.step, loss, round(state.seconds, 1)))
     images = state.step * state.recipe.batch_size
     return Progress(

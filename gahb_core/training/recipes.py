@@ -192,7 +192,7 @@ def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[R
     Depth is the same; so are the images seen and (nearly) the parameters, among those of pixels
     and among those of details. Those of pixels have more parameters: with few, a wide field is
     wasted on them. Those of details are residual, and long trained: where the field is wide, plain
-    ones lost 2 dB at little noise, and 3,000 batches .5 dB (`tests/benchmarks/details_form.py`).
+    ones lost 2 dB at little noise, and 3,000 batches .5 dB (`book/experiments/details_form.py`).
     The law of details begins where that of pixels does, and ends at σ = 1 as in paper (b); their
     largest possible coefficient is 1/2 (found in training images of 64×64: .30 and .37 at levels 1
     and 2 for faces, .48 and .46 for C^2).

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measured import FOLDER, read, write
+
+from gahb_book.measured import FOLDER, read, write
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
 from projects import make_project
 from test_run_damaged import inject, kill_and_go_on
 from test_run_injected import fill_disk, kill_runs

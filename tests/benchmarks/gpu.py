@@ -16,8 +16,8 @@ import time
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, read, write
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_book.report import batches
 from gahb_core import training
 from gahb_core.training import Recipe, count_flop, find_recipe, make_network

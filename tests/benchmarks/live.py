@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
 from browser import FLAGS, find_chromium
 from playwright.sync_api import sync_playwright
-from test_live_browser import CALL, CHAPTERS, DIRECT, KINDS, NETWORK, file_of, flat, write_site
+from test_browser_figures import CALL, CHAPTERS, DIRECT, KINDS, NETWORK, file_of, flat, write_site
 
 from gahb_book import browser
 from gahb_book.site.assets import read_fragment

@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
 from browser import FLAGS, find_chromium, serve
 from live import OUT, TIMES, both
 from playwright.sync_api import sync_playwright
-from test_live_browser import NETWORK, file_of, write_site
+from test_browser_figures import NETWORK, file_of, write_site
 
 from gahb_book.site.assets import read_fragment
 from gahb_core.files import write_safely

@@ -21,9 +21,9 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from measured import FOLDER, read, write
 from torch import Tensor, nn
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core import jacobian
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.denoisers.memory import memory_denoiser

@@ -1,5 +1,7 @@
 """How much sooner the laptop recipe reaches the quality that the papers' recipe reaches later.
 
+    python tests/benchmarks/speedup.py [seed ...]
+
 Same network, images and thread, three seeds. Ours trains for a short budget (80 seconds or so);
 what it holds at the end, as mean PSNR-out over PSNR-in 0, 5, … 30 on images of split B, is the
 target. The papers' recipe (σ = u², plain sum of squares, Adam 1e-3 halved every tenth of the run)
@@ -14,8 +16,8 @@ import time
 from dataclasses import replace
 
 import torch
-from measured import FOLDER, read, write
 
+from gahb_book.measured import FOLDER, read, write
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.metrics.curves import psnr_curve

@@ -73,9 +73,14 @@ def draw() -> Iterator[tuple[str, Tensor]]:
         yield f"claim_{number}.png", make()
 
 
+@torch.no_grad()
+def main() -> None:
+    """Draw and write."""
+    for name, images in draw():
+        grid = Image.fromarray(image_grid(images, 2, gap=2 * images.shape[-1] // 32))
+        grid.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(OUT / name, optimize=True)
+        print(name, (OUT / name).stat().st_size)
+
+
 if __name__ == "__main__":
-    with torch.no_grad():
-        for name, images in draw():
-            grid = Image.fromarray(image_grid(images, 2, gap=2 * images.shape[-1] // 32))
-            grid.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(OUT / name, optimize=True)
-            print(name, (OUT / name).stat().st_size)
+    main()

@@ -93,7 +93,7 @@ def test_what_a_page_did_not_record_as_published_comes_from_the_entry():
     rows = list(summarize([Result("p", "a.x.1", 1.0), Result("q", "a.x.1", 1.0)], entries))
     assert [(row.result.page, row.verdict) for row in rows] == [("p", "not")]
     assert format_rows(rows).startswith("{doc}`p`\n\n| figure | here |")
-    assert format_rows(rows).endswith("\n| it, x, 1 | 1 | 2 [F] | −1 | not |")
+    assert format_rows(rows).endswith("\n| it, x, 1 | 1 |  | 2 [F] | −1 | not |")
     assert format_reasons(rows) == "- *it, x, 1.* S."
 
 

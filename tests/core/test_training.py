@@ -104,6 +104,18 @@ def test_stopped_after_every_hundred_steps_it_ends_bit_identical(tmp_path, recip
     assert [c[:2] for c in resumed.curve] == [c[:2] for c in unbroken.curve]
 
 
+def test_progress_after_further_steps_changes_nothing(tmp_path):
+    recipe, seen = replace(SMALL, num_steps=110), []
+    for progress in fit(recipe, also=(1, 3, 100)):
+        seen.append(progress.step)
+    assert seen == [1, 3, 100, 110]
+    plain = _drain(recipe)
+    assert [c[:2] for c in progress.curve] == [c[:2] for c in plain.curve]
+    assert progress.done
+    pairs = zip(progress.net.state_dict().values(), plain.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_state_of_another_recipe_is_refused(tmp_path):
     _drain(replace(SMALL, num_steps=2), tmp_path / "state")
     with pytest.raises(ValueError, match="of another recipe than 'small'"):
