@@ -107,7 +107,7 @@ def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
     if found is None:
         _write(card, packed)
     else:
-        differs = differences(before, value, how.rtol, how.atol)[:5]
+        differs = differences(before, value, rtol=how.rtol, atol=how.atol)[:5]
     note(Use(slot, "computed", card.seconds, differs))
     foot.watch(function.__name__, kept=False)
     return value

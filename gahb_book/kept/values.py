@@ -143,7 +143,7 @@ def _named(module: str, name: str) -> Any:
     return kind
 
 
-def differences(a: Any, b: Any, rtol: float, atol: float, where: str = "value") -> list[str]:
+def differences(a: Any, b: Any, *, rtol: float, atol: float, where: str = "value") -> list[str]:
     """Return where two values differ by more than a tolerance; none: nowhere.
 
     Args:
@@ -175,7 +175,9 @@ def differences(a: Any, b: Any, rtol: float, atol: float, where: str = "value") 
         return [] if near else [f"{where} is {b:.6g}, and was {a:.6g}"]
     else:
         return [] if a == b else [f"{where} is {b!r}, and was {a!r}"]
-    return [text for name, x, y in pairs for text in differences(x, y, rtol, atol, name)]
+    return [
+        text for name, x, y in pairs for text in differences(x, y, rtol=rtol, atol=atol, where=name)
+    ]
 
 
 def _tensor_differences(a: Tensor, b: Tensor, rtol: float, atol: float, where: str) -> list[str]:

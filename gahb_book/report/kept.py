@@ -14,7 +14,7 @@ from gahb_book.run.notebooks import code_of, read_notebook
 from gahb_book.run.spec import Page
 from gahb_book.run.stamp import read_stamp
 
-SAME = (1e-5, 1e-8)  # rtol and atol within which what is in the book stays as it is
+SAME = {"rtol": 1e-5, "atol": 1e-8}  # within which what is in the book stays as it is
 
 
 class Row(NamedTuple):
@@ -131,8 +131,7 @@ def _take(slot: str, page: str, ship: Store, local: Store, sources: dict[str, st
         if before and not differences(
             unpack(before, old.half, place=False),
             unpack(packed, new.half, place=False),
-            *SAME,
-            slot,
+            **SAME,
         ):
             same = {"seconds": old.seconds, "machine": old.machine, "rate": old.rate}
             new = new._replace(tree=old.tree, arrays=old.arrays, torch=old.torch, **same)

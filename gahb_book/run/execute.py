@@ -179,7 +179,7 @@ def _make(page: Page, places: Places, timeout: float | None) -> None:
             part_results.replace(results)
             part.replace(executed)
             made_from = _fingerprint_of_run(page, places, used, before, began)
-            write_stamp(page, places, made_from, used, kept)
+            write_stamp(page, places, made_from, used, kept=kept)
         except BaseException as error:
             _keep_failed(page, places, part, error)
             if not isinstance(error, Exception | PageTimeout):

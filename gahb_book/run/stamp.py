@@ -44,7 +44,7 @@ def _hash_file(path: Path) -> str:
 
 
 def write_stamp(
-    page: Page, places: Places, made_from: str, used: list[str], kept: Sequence[Use] = ()
+    page: Page, places: Places, made_from: str, used: list[str], *, kept: Sequence[Use]
 ) -> None:
     """Stamp what was made of a page: its executed notebook and its results, as they stand."""
     stamp = {

@@ -101,7 +101,7 @@ def test_every_kind_of_value_comes_back(x):
         "scalar": torch.tensor(2.5),
     }  # fmt: skip
     back = unpack(pack(value))
-    assert not differences(value, back, 0, 0)
+    assert not differences(value, back, rtol=0, atol=0)
     assert type(back["named"]) is type(value["named"])
     assert list(back) == list(value)
     assert [back[str(d)].dtype for d in (torch.bool, torch.bfloat16)] == [
@@ -413,12 +413,12 @@ def test_differences_are_those_beyond_a_tolerance():
         "b": [1.009, "s"],
         "c": torch.tensor([8], dtype=torch.uint8),
     }
-    assert differences(a, b, 0.01, 0) == []
-    assert len(differences(a, b, 0.001, 0)) == 2
-    assert differences([1], [1, 2], 1, 1) == ["value has 2 items, and had 1"]
-    assert differences(torch.zeros(2), torch.zeros(3), 1, 1)
-    assert differences(torch.tensor([math.nan]), torch.tensor([0.0]), 1, 1)
-    assert not differences(torch.tensor([math.inf]), torch.tensor([math.inf]), 0, 0)
+    assert differences(a, b, rtol=0.01, atol=0) == []
+    assert len(differences(a, b, rtol=0.001, atol=0)) == 2
+    assert differences([1], [1, 2], rtol=1, atol=1) == ["value has 2 items, and had 1"]
+    assert differences(torch.zeros(2), torch.zeros(3), rtol=1, atol=1)
+    assert differences(torch.tensor([math.nan]), torch.tensor([0.0]), rtol=1, atol=1)
+    assert not differences(torch.tensor([math.inf]), torch.tensor([math.inf]), rtol=0, atol=0)
 
 
 CELL = """
