@@ -25,7 +25,7 @@ _depth = [0]  # kept functions that are running
 class Kept(NamedTuple):
     """How a function is kept: see `keep`."""
 
-    half: bool
+    bits: int
     rtol: float
     atol: float
 
@@ -63,12 +63,12 @@ def _compute(
     began = time.process_time()
     value = _run(function, args, kwargs)
     seconds = time.process_time() - began
-    packed = check_size(pack(value, how.half), function.__name__)
+    packed = check_size(pack(value, how.bits), function.__name__)
     machine, rate = _machine()
     card = Card(
         function=function.__name__, arguments=arguments, code=code.digest,
         page=running_page(), seconds=round(seconds, 2), machine=machine, rate=rate,
-        torch=torch.__version__, half=how.half, functions=list(code.functions),
+        torch=torch.__version__, bits=how.bits, functions=list(code.functions),
         modules=list(code.modules), tree=packed.tree,
         arrays=hashlib.sha256(packed.arrays).hexdigest() if packed.arrays else "",
     )  # fmt: skip
@@ -94,16 +94,16 @@ def _run(function: Callable, args: tuple, kwargs: dict) -> Any:
 def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
     given = fingerprint(function, args, kwargs)
     code = find_code(function, given.modules)
-    arguments = hashlib.sha256(f"{given.digest} {how.half}".encode()).hexdigest()
+    arguments = hashlib.sha256(f"{given.digest} {how.bits}".encode()).hexdigest()
     slot = slot_of(function.__name__, arguments)
     found = _find(slot, code.digest)
-    before = None if found is None else unpack(found[1], how.half)
+    before = None if found is None else unpack(found[1])
     if found is not None and not is_fresh(slot):
         note(Use(slot, "kept", found[0].seconds, []))
         foot.watch(function.__name__, kept=True)
         return before
     card, packed = _compute(function, args, kwargs, how, code, arguments)
-    value, differs = unpack(packed, how.half), list[str]()
+    value, differs = unpack(packed), list[str]()
     if found is None:
         _write(card, packed)
     else:
@@ -114,7 +114,7 @@ def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
 
 
 def keep(
-    function: Callable | None = None, *, half: bool = False, rtol: float = 0.01, atol: float = 1e-6
+    function: Callable | None = None, *, bits: int = 32, rtol: float = 0.01, atol: float = 1e-6
 ) -> Callable:
     """Return a function of a notebook whose values are computed once, and kept.
 
@@ -134,7 +134,8 @@ def keep(
         function: of arguments that are tensors, networks, numbers, text, functions and objects of
             the library, or lists and dicts of them; its value is of tensors, numbers, text, lists,
             dicts and NamedTuples of the library, at most 500 kB.
-        half: keep float32 and float64 tensors in half precision; they come back in float32.
+        bits: 8: keep floating point tensors of many numbers, such as pictures, as 256 levels
+            between their extremes; 32: keep all as they are.
         rtol: how much of its largest number a tensor may differ, when it is computed anew.
         atol: beside it.
 
@@ -147,8 +148,8 @@ def keep(
     ...     return noise.sample_normal((num,), seed)  # doctest: +SKIP
     """
     if function is None:
-        return functools.partial(keep, half=half, rtol=rtol, atol=atol)
-    how = Kept(half, rtol, atol)
+        return functools.partial(keep, bits=bits, rtol=rtol, atol=atol)
+    how = Kept(bits, rtol, atol)
 
     @functools.wraps(function)
     def kept(*args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ class Card(NamedTuple):
         machine: the processor's name.
         rate: of products of matrices there, in 10⁹ multiplications and additions a second.
         torch: version.
-        half: whether its tensors were rounded to half precision.
+        bits: of its pictures: 8 or 32, see `values`.
         functions: of the notebook that it depends on.
         modules: of the library.
         tree: the value, see `values`.
@@ -51,7 +51,7 @@ class Card(NamedTuple):
     machine: str
     rate: float
     torch: str
-    half: bool
+    bits: int
     functions: list[str]
     modules: list[str]
     tree: Any
@@ -178,6 +178,6 @@ def check_size(packed: Packed, function: str) -> Packed:
     if size > MOST_BYTES:
         raise ValueError(
             f"the value of {function} must be at most {MOST_BYTES / 1e3:.0f} kB to be kept, not "
-            f"{size / 1e3:.0f} kB: return what is shown of it, pictures in uint8, or half=True"
+            f"{size / 1e3:.0f} kB: return what is shown of it, and pictures with bits=8"
         )
     return packed

@@ -16,6 +16,9 @@ from torch import Tensor
 from gahb_book.kept.code import is_of_library
 
 
+COARSE = 256  # numbers of a tensor that may be kept in 8 bits
+
+
 class Packed(NamedTuple):
     """A value as it is kept: a tree of JSON, and the file of its tensors, empty where it has none.
 
@@ -28,8 +31,8 @@ class Packed(NamedTuple):
 
 
 class _Packer:
-    def __init__(self, half: bool) -> None:
-        self.half, self.arrays = half, dict[str, Tensor]()
+    def __init__(self, bits: int) -> None:
+        self.bits, self.arrays = bits, dict[str, Tensor]()
 
     def pack(self, value: Any) -> Any:
         """Return the tree of a value; its tensors go to `arrays`."""
@@ -38,6 +41,8 @@ class _Packer:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Tensor):
+            if self.bits == 8 and value.is_floating_point() and value.numel() >= COARSE:
+                return self._levels(value.detach())
             place = self._keep(value), value.device.type
             return {"tensor": place[0] if place[1] == "cpu" else list(place)}
         if isinstance(value, np.generic):
@@ -70,36 +75,42 @@ class _Packer:
         if x.layout != torch.strided or x.is_complex():
             raise ValueError(f"a kept tensor must be dense and real, not {x.layout}, {x.dtype}")
         x = x.detach().cpu().contiguous().clone()
-        if self.half and x.dtype in (torch.float32, torch.float64):
-            x = x.half()
         self.arrays[str(len(self.arrays))] = x
         return len(self.arrays) - 1
 
+    def _levels(self, x: Tensor) -> dict:
+        """Keep a tensor as 256 levels between its extremes."""
+        low, high = (float(v) for v in x.double().aminmax())
+        if not math.isfinite(high - low):
+            raise ValueError(f"a tensor kept in 8 bits must be finite, not in {low} … {high}")
+        step = (high - low) / 255 or 1.0
+        levels = ((x.double() - low) / step).round().to(torch.uint8)
+        return {"levels": [self._keep(levels), x.device.type, low, step]}
 
-def pack(value: Any, half: bool = False) -> Packed:
+
+def pack(value: Any, bits: int = 32) -> Packed:
     """Return a value as it is kept.
 
     Args:
         value: of tensors (dense, real), arrays, numbers, text, lists, tuples, NamedTuples of the
             library, and dicts.
-        half: whether float32 and float64 tensors are kept in half precision; they come back in
-            float32.
+        bits: 8: floating point tensors of many numbers, such as pictures, are kept as 256 levels
+            between their extremes, and come back in float32; 32: as they are.
 
     Raises:
         ValueError: for a value of another kind.
     """
-    packer = _Packer(half)
+    packer = _Packer(bits)
     tree = packer.pack(value)
     arrays = safetensors.torch.save(packer.arrays) if packer.arrays else b""
     return Packed(tree, arrays)
 
 
-def unpack(packed: Packed, half: bool = False, place: bool = True) -> Any:
+def unpack(packed: Packed, place: bool = True) -> Any:
     """Return the value that was packed.
 
     Args:
         packed: by `pack`.
-        half: as `pack` had it.
         place: whether tensors go to the kind of device that they were on.
 
     Raises:
@@ -109,8 +120,7 @@ def unpack(packed: Packed, half: bool = False, place: bool = True) -> Any:
 
     def tensor(where: int | list) -> Tensor:
         key, device = where if isinstance(where, list) else (where, "cpu")
-        x = arrays[str(key)].to(device if place else "cpu")
-        return x.float() if half and x.dtype == torch.float16 else x
+        return arrays[str(key)].to(device if place else "cpu")
 
     def make(tree: Any) -> Any:
         if not isinstance(tree, dict):
@@ -120,6 +130,9 @@ def unpack(packed: Packed, half: bool = False, place: bool = True) -> Any:
             return float(held)
         if kind == "tensor":
             return tensor(held)
+        if kind == "levels":
+            *where, low, step = held
+            return (tensor(where).double() * step + low).float()
         if kind == "array":
             return tensor(held).numpy()
         if kind == "dict":

@@ -123,14 +123,14 @@ def _take(slot: str, page: str, ship: Store, local: Store, sources: dict[str, st
     if old is not None and is_current(old, sources):
         return None
     packed = local.read(new)
-    if old is not None and old.half == new.half:
+    if old is not None and old.bits == new.bits:
         try:
             before = ship.read(old)
         except Damaged:
             before = None
         if before and not differences(
-            unpack(before, old.half, place=False),
-            unpack(packed, new.half, place=False),
+            unpack(before, place=False),
+            unpack(packed, place=False),
             **SAME,
         ):
             same = {"seconds": old.seconds, "machine": old.machine, "rate": old.rate}
