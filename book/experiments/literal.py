@@ -148,12 +148,12 @@ def measure(name: str) -> dict[str, list[list[float]]]:
 
 def whole(f: denoisers.Denoiser, y: Tensor, x: Tensor, sigma: float | None) -> dict:
     """Return what the whole J says at one image."""
-    J = jacobian.dense(f, y, sigma, block=128)
+    J = jacobian.jacobian_matrix(f, y, sigma, block=128)
     flat, x_hat, shape = y.flatten(), f(y, sigma).flatten(), x.shape[1:]
     pairs = jacobian.svd(J, shape)
     u, v = pairs.u.flatten(1), pairs.v.flatten(1)
     c = pairs.s * (v @ flat)
-    spectrum = jacobian.decompose(J, shape)
+    spectrum = jacobian.eigendecompose(J, shape)
     kept = spectrum.atoms[spectrum.lam > 0.5].flatten(1)
     A = (J - J.T) / 2
     Ay, turned = A @ flat, A @ kept.T

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.noise import add_noise
 from gahb_core.probes import estimate
 
@@ -97,7 +97,7 @@ def _stack(rows: list[Tensor], y: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _each(y: Tensor, sigma: float | Tensor) -> list[tuple[Tensor, float]]:
     """Return each image (1, ...) with its σ."""
-    every = needed_sigma(sigma, y).flatten().tolist()
+    every = require_sigma(sigma, y).flatten().tolist()
     every = every * len(y) if len(every) == 1 else every
     return [(y[i : i + 1], s) for i, s in enumerate(every)]
 

@@ -61,7 +61,7 @@ def _level_seed(seed: int, j: int) -> int:
     return make_generator(seed, "level", j).initial_seed()
 
 
-def stretch(x: Tensor, low: float, high: float) -> Tensor:
+def rescale_range(x: Tensor, low: float, high: float) -> Tensor:
     """Return each image of `x` scaled and shifted so that its least and greatest value are these.
 
     Raises:
@@ -148,7 +148,7 @@ def _synthesize(
     drawn = sample(
         model.low, num, shape, seed=_level_seed(seed, model.J + 1), start=start, **options
     )
-    x = drawn.x if low_range is None else stretch(drawn.x, *low_range)
+    x = drawn.x if low_range is None else rescale_range(drawn.x, *low_range)
     yield Scale(model.J, x, drawn)
     for scale in super_resolve(model, x, seed=seed, start=start, details=details):
         if scale.drawn is not None:
@@ -196,7 +196,7 @@ def _super_resolve(
             (3 * channels, *size),
             seed=_level_seed(seed, j),
             start=start,
-            given=x,
+            condition=x,
             **options,
         )
         x = haar_merge(x, drawn.x)

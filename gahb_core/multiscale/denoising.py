@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
 from gahb_core.denoisers.contract import Denoiser, residual_denoiser
-from gahb_core.multiscale.haar import haar_decompose, haar_merge, spread
+from gahb_core.multiscale.haar import haar_decompose, haar_merge, upsample_low
 from gahb_core.probes import estimate
 
 
@@ -43,7 +43,7 @@ class Conditional:
         self._joint = residual_denoiser(_Joint(net))
 
     def __call__(
-        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """Return the estimate of the details, of the shape of `y` (B, 3C, H, W).
 
@@ -55,29 +55,29 @@ class Conditional:
         Raises:
             ValueError: where `given` is None or its shape does not go with that of `y`.
         """
-        joint, start = self.network_input(y, sigma, given)
+        joint, start = self.network_input(y, sigma, condition)
         return self._joint(joint)[:, start:]
 
     def network_input(
-        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> tuple[Tensor, int]:
         """Return what the network is given, [given, y], and the channel at which `y` begins."""
-        check_given(y, given)
-        return torch.cat([given, y], 1), given.shape[1]
+        check_condition(y, condition)
+        return torch.cat([condition, y], 1), condition.shape[1]
 
 
-def check_given(y: Tensor, given: Tensor | None) -> None:
+def check_condition(y: Tensor, condition: Tensor | None) -> None:
     """Raise ValueError where `given` is not the low band that goes with details `y`."""
-    if given is None:
+    if condition is None:
         raise ValueError("given must be the low band that the details belong to (given is None)")
     check_floating(y, "y")
-    if check_floating(given, "given").dtype != y.dtype:
-        raise ValueError(f"given must be {y.dtype} like y, not {given.dtype}")
-    fits = y.ndim == given.ndim == 4 and y.shape[1] == 3 * given.shape[1]
-    if not fits or (len(given), *given.shape[2:]) != (len(y), *y.shape[2:]):
+    if check_floating(condition, "given").dtype != y.dtype:
+        raise ValueError(f"given must be {y.dtype} like y, not {condition.dtype}")
+    fits = y.ndim == condition.ndim == 4 and y.shape[1] == 3 * condition.shape[1]
+    if not fits or (len(condition), *condition.shape[2:]) != (len(y), *y.shape[2:]):
         raise ValueError(
             f"given must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
-            f"not {tuple(given.shape)}"
+            f"not {tuple(condition.shape)}"
         )
 
 
@@ -131,7 +131,7 @@ class MultiScale:
         It cannot do better than the mean of each block, whatever σ.
         """
         x = estimate(self.low, haar_decompose(y, self.J).low, _at_level(sigma, self.J))
-        return spread(x, self.J)
+        return upsample_low(x, self.J)
 
 
 def _at_level(sigma: float | Tensor | None, j: int) -> float | Tensor | None:

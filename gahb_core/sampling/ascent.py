@@ -135,7 +135,7 @@ def ascend(
     sigma_0: float | None = None,
     seed: int = 0,
     start: int = 0,
-    given: Tensor | None = None,
+    condition: Tensor | None = None,
     max_iterations: int = 10_000,
     sigma_max: float = SIGMA_MAX,
 ) -> Iterator[Step]:
@@ -180,13 +180,13 @@ def ascend(
     check_number(sigma_max, "sigma_max", above=0)
     if sigma_0 is not None:
         _check_start(check_number(sigma_0, "sigma_0", above=0), sigma_max)
-    if given is not None and len(given) != len(y0):
-        raise ValueError(f"given must have one row an image ({len(y0)}), not {len(given)}")
+    if condition is not None and len(condition) != len(y0):
+        raise ValueError(f"given must have one row an image ({len(y0)}), not {len(condition)}")
     max_iterations = check_count(max_iterations, "max_iterations")
     start = check_count(start, "start", 0)
     sizes = (step_size(t, h, ramp) for t in range(1, max_iterations + 2))
     streams = [make_generator(seed, "ascent", start + i) for i in range(len(y0))]
-    evaluate = _evaluator(denoiser, given, sigma_0 is None)
+    evaluate = _evaluator(denoiser, condition, sigma_0 is None)
     level = y0.new_full((len(y0),), math.nan if sigma_0 is None else sigma_0)
     if len(y0):
         check_pure(
@@ -208,10 +208,10 @@ def _check_start(sigma_0: float, sigma_max: float) -> None:
         )
 
 
-def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callable:
+def _evaluator(denoiser: Denoiser, condition: Tensor | None, blind: bool) -> Callable:
     @torch.no_grad()
     def evaluate(y: Tensor, sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        more = () if given is None else (given[rows],)
+        more = () if condition is None else (condition[rows],)
         x_hat = estimate(denoiser, y, None if blind else sigma, *more)
         return x_hat, estimate_sigma(y, x_hat) if blind else sigma
 
@@ -304,7 +304,7 @@ def sample(
         mean = check_number(mean, "mean")
     known = sigma_0 if schedule else None
     steps = ascend(denoiser, mean + sigma_0 * z, sigma_0=known, seed=seed, start=start, **options)
-    return drain(steps)
+    return finish(steps)
 
 
 def _check_mean(mean: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -316,7 +316,7 @@ def _check_mean(mean: Tensor, size: tuple[int, ...]) -> Tensor:
     return mean
 
 
-def drain(steps: Iterator[Step]) -> Samples:
+def finish(steps: Iterator[Step]) -> Samples:
     """Return the end of an ascent, without keeping the way there.
 
     Raises:

@@ -47,7 +47,7 @@ def measure_pixels(mask: Tensor) -> Measurement:
     return Measurement(lambda x: x[:, mask], synthesize, int(mask.sum()))
 
 
-def measure_blocks(size: int | Sequence[int], factor: int) -> Measurement:
+def measure_block_means(size: int | Sequence[int], factor: int) -> Measurement:
     """Return the block means, times `factor` (which makes M orthonormal): super-resolution.
 
     x^c / factor is the low-resolution image, (B, 1, H/factor, W/factor), of images (B, 1, H, W).
@@ -156,7 +156,7 @@ def measure_blur(size: int | tuple[int, int], width: float, least: float = 0.05)
     return Blur(sides, transfer, transfer >= least)
 
 
-def measure_pair(
+def measurement_from_functions(
     analyze: Callable[[Tensor], Tensor],
     synthesize: Callable[[Tensor], Tensor],
     shape: tuple[int, ...],
@@ -292,4 +292,4 @@ def sample_constrained(
     centre = measurement.impose(grey, measured)
     limited = constrain(denoiser, measurement, sigma_m)
     options = {"schedule": sigma_m > 0} | options
-    return sample(limited, len(measured), shape, mean=centre, given=measured, **options)
+    return sample(limited, len(measured), shape, mean=centre, condition=measured, **options)

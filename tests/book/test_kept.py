@@ -181,8 +181,8 @@ def test_networks_count_by_their_weights_and_settings(x):
 
 
 def test_denoisers_count_by_what_they_close_over(x):
-    assert made(denoisers.memory_denoiser(x)) == made(denoisers.memory_denoiser(x.clone()))
-    assert made(denoisers.memory_denoiser(x)) != made(denoisers.memory_denoiser(1 - x))
+    assert made(denoisers.empirical_denoiser(x)) == made(denoisers.empirical_denoiser(x.clone()))
+    assert made(denoisers.empirical_denoiser(x)) != made(denoisers.empirical_denoiser(1 - x))
     assert made(bases.make_wavelet(8, "haar", 2)) != made(bases.make_wavelet(8, "haar", 1))
     assert made(psnr) != made(metrics.mse)
 
@@ -253,7 +253,7 @@ def helper(x):
     return x
 
 
-closing = denoisers.memory_denoiser(torch.zeros(1, 1, 2, 2))
+closing = denoisers.empirical_denoiser(torch.zeros(1, 1, 2, 2))
 
 
 def uses_variable(x):

@@ -15,7 +15,7 @@ def rand(*shape, key="x"):
     return torch.rand(shape, generator=make_generator(0, key), dtype=torch.float64)
 
 
-def square(y, sigma=None, given=None):
+def square(y, sigma=None, condition=None):
     """A blind denoiser that is not linear."""
     return y - 0.1 * y**2
 
@@ -69,10 +69,10 @@ EXAMPLES = {
     "gaussian": Example(D.gaussian_denoiser, lambda: (rand(3), torch.eye(3).double()), (3,)),
     "mixture": Example(D.mixture_denoiser, lambda: mixture(1, 2, 2), (1, 2, 2)),
     "blind": Example(
-        D.blind_denoiser, lambda: (D.memory_denoiser(rand(9, *GREY)), (0.3, 0.5), (0.8, 1.25)),
+        D.blind_denoiser, lambda: (D.empirical_denoiser(rand(9, *GREY)), (0.3, 0.5), (0.8, 1.25)),
         GREY, blind=True,
     ),
-    "memory": Example(D.memory_denoiser, lambda: (rand(9, *GREY), 4), GREY),
+    "memory": Example(D.empirical_denoiser, lambda: (rand(9, *GREY), 4), GREY),
     "disks": Example(D.disk_denoiser, lambda: (10, 16), (1, 10, 10)),
     "disks, refined": Example(
         D.refine_disks, lambda: (images.make_disks(1, 10).double(), 0.5, 9.0, 8), (1, 10, 10)
@@ -95,10 +95,10 @@ EXAMPLES = {
         D.cycle_spin_denoiser, lambda: (D.threshold_denoiser(wavelet(), 3.0), 4), GREY
     ),
     "residual": Example(D.residual_denoiser, network, GREY, blind=True, net=True),
-    "told": Example(D.told_denoiser, lambda: network(2), GREY, net=True, any_size=True),
+    "told": Example(D.noise_conditional_denoiser, lambda: network(2), GREY, net=True, any_size=True),
     "conditional": Example(
         M.conditional_denoiser, lambda: (networks.BFCNN(3, 4, 4, 3).double(),), (3, 8, 8),
-        blind=True, alone=False, net=True, given=GREY,
+        blind=True, alone=False, net=True, condition=GREY,
     ),
     "multiscale": Example(
         M.multiscale_denoiser, lambda: (square, [lambda y, s, g: y / 2]), GREY, blind=True
