@@ -15,7 +15,6 @@ from torch import Tensor
 
 from gahb_book.kept.code import is_of_library
 
-
 COARSE = 256  # numbers of a tensor that may be kept in 8 bits
 
 

@@ -108,22 +108,22 @@ def require_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
     return s
 
 
-def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
+def score(denoiser: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
     """Return (f(y) − y)/σ², of the shape of `y`: ∇log p_σ(y) where f is the posterior mean.
 
     Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), section 2.1.
     """
     check_floating(y, "y")
-    return (estimate(f, y, sigma) - y) / require_sigma(sigma, y) ** 2
+    return (estimate(denoiser, y, sigma) - y) / require_sigma(sigma, y) ** 2
 
 
-def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
+def blind_sigma(denoiser: Denoiser, y: Tensor) -> Tensor:
     """Return σ̂ = ‖y − f(y)‖ / √D of each image, shape (B,), for a blind denoiser.
 
     It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
     denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
     """
-    return estimate_sigma(y, estimate(f, check_floating(y, "y")))
+    return estimate_sigma(y, estimate(denoiser, check_floating(y, "y")))
 
 
 def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:

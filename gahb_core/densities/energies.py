@@ -34,23 +34,25 @@ class Energy(Protocol):
 class ExactEnergy:
     """U(y, σ) = −log p_σ(y) of a prior whose blurred density is known; its constant is 0."""
 
-    def __init__(self, prior: Denoiser) -> None:
-        self.prior = prior
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return −log p_σ(y), (B,)."""
-        return -self.prior.log_density(y, sigma)
+        return -self.denoiser.log_density(y, sigma)
 
 
-def exact_energy(prior: Denoiser) -> ExactEnergy:
+def exact_energy(denoiser: Denoiser) -> ExactEnergy:
     """Return the energy −log p_σ of an exact denoiser: a Gaussian, a mixture, a finite set.
 
     Raises:
         ValueError: where the denoiser has no `log_density`.
     """
-    if not callable(getattr(prior, "log_density", None)):
-        raise ValueError(f"prior must have a log_density, and a {type(prior).__name__} has none")
-    return ExactEnergy(prior)
+    if not callable(getattr(denoiser, "log_density", None)):
+        raise ValueError(
+            f"denoiser must have a log_density, and a {type(denoiser).__name__} has none"
+        )
+    return ExactEnergy(denoiser)
 
 
 class EnergyDenoiser:
@@ -108,7 +110,9 @@ def dual_score_losses(
         ValueError: where the shapes differ or `sigma` is not positive; within inference mode.
     """
     if torch.is_inference_mode_enabled():
-        raise ValueError("dual_errors must be called outside torch.inference_mode: they are slopes")
+        raise ValueError(
+            "dual_score_losses must be called outside torch.inference_mode: they are slopes"
+        )
     if check_floating(noise, "noise").shape != check_floating(x, "x").shape:
         raise ValueError(f"noise must be of shape {tuple(x.shape)} as x, not {tuple(noise.shape)}")
     level = require_sigma(sigma, x).reshape(-1).expand(len(x)).clone().requires_grad_()

@@ -49,7 +49,6 @@ __all__ = [
     "estimate_trace",
     "filter_radius",
     "jacobian_matrix",
-    "jvp",
     "left_right_alignment",
     "linearity_error",
     "linearize",
@@ -59,5 +58,4 @@ __all__ = [
     "symmetric_part",
     "top_eigenpairs",
     "top_singular_values",
-    "vjp",
 ]

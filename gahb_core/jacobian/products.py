@@ -74,20 +74,6 @@ def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Lineari
     return Linearization(x_hat, part.push, part.pull)
 
 
-def jvp(
-    denoiser: Denoiser, y: Tensor, v: Tensor, sigma: float | None = None, *, block: int = 64
-) -> Tensor:
-    """Return J v at `y` (1, C, H, W) for every vector of `v` (K, C, H, W): how x̂ moves with y."""
-    return linearize(denoiser, y, sigma, block=block).push(v)
-
-
-def vjp(
-    denoiser: Denoiser, y: Tensor, u: Tensor, sigma: float | None = None, *, block: int = 64
-) -> Tensor:
-    """Return Jᵀ u at `y` (1, C, H, W) for every vector of `u` (K, C, H, W)."""
-    return linearize(denoiser, y, sigma, block=block).pull(u)
-
-
 def _unit_images(index: Tensor, image: Tensor) -> Tensor:
     """Return images (K, C, H, W) that are 1 at one flat index each."""
     return torch.nn.functional.one_hot(index, image.numel()).to(image).unflatten(1, image.shape)
@@ -117,9 +103,9 @@ def _check_pixels(pixels: Sequence[tuple[int, int]], images: Tensor) -> None:
 def adaptive_filters(
     denoiser: Denoiser,
     y: Tensor,
-    pixels: Sequence[tuple[int, int]],
     sigma: float | None = None,
     *,
+    pixels: Sequence[tuple[int, int]],
     block: int = 64,
 ) -> Tensor:
     """Return the adaptive filters (K, C, H, W) that give the estimate at each (row, column).
@@ -134,7 +120,7 @@ def adaptive_filters(
     _check_pixels(pixels, y)
     width = y.shape[-1]
     index = torch.tensor([r * width + c for r, c in pixels], dtype=torch.long, device=y.device)
-    return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block=block)
+    return linearize(denoiser, y, sigma, block=block).pull(_unit_images(index, y[0]))
 
 
 def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: float = 0.9) -> Tensor:

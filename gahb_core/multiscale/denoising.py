@@ -28,7 +28,7 @@ class _Joint(nn.Module):
 
 
 class Conditional:
-    """The blind denoiser of details given their clean low band: y − net([given, y]).
+    """The blind denoiser of details given their clean low band: y − net([condition, y]).
 
     A network trained on images of one channel takes four bands, [low, horizontal, vertical,
     diagonal], and gives the noise of the last three. It is run in evaluation mode, and left in the
@@ -50,10 +50,10 @@ class Conditional:
         Args:
             y: noisy details.
             sigma: ignored.
-            given: the low band of the same level, (B, C, H, W), clean or as good as clean.
+            condition: the low band of the same level, (B, C, H, W), clean or as good as clean.
 
         Raises:
-            ValueError: where `given` is None or its shape does not go with that of `y`.
+            ValueError: where `condition` is None or its shape does not go with that of `y`.
         """
         joint, start = self.network_input(y, sigma, condition)
         return self._joint(joint)[:, start:]
@@ -61,30 +61,32 @@ class Conditional:
     def network_input(
         self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> tuple[Tensor, int]:
-        """Return what the network is given, [given, y], and the channel at which `y` begins."""
+        """Return what the network is given, [condition, y], and the channel at which `y` begins."""
         check_condition(y, condition)
         return torch.cat([condition, y], 1), condition.shape[1]
 
 
 def check_condition(y: Tensor, condition: Tensor | None) -> None:
-    """Raise ValueError where `given` is not the low band that goes with details `y`."""
+    """Raise ValueError where `condition` is not the low band that goes with details `y`."""
     if condition is None:
-        raise ValueError("given must be the low band that the details belong to (given is None)")
+        raise ValueError(
+            "condition must be the low band that the details belong to (condition is None)"
+        )
     check_floating(y, "y")
-    if check_floating(condition, "given").dtype != y.dtype:
-        raise ValueError(f"given must be {y.dtype} like y, not {condition.dtype}")
+    if check_floating(condition, "condition").dtype != y.dtype:
+        raise ValueError(f"condition must be {y.dtype} like y, not {condition.dtype}")
     fits = y.ndim == condition.ndim == 4 and y.shape[1] == 3 * condition.shape[1]
     if not fits or (len(condition), *condition.shape[2:]) != (len(y), *y.shape[2:]):
         raise ValueError(
-            f"given must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
+            f"condition must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
             f"not {tuple(condition.shape)}"
         )
 
 
 def conditional_denoiser(net: nn.Module) -> Conditional:
-    """Return the blind denoiser f(y, sigma=None, given) of details, its network at `f.net`.
+    """Return the blind denoiser f(y, sigma=None, condition) of details, its network at `f.net`.
 
-    `sampling.ascend(f, y0, given=low)` draws the details that go with `low`.
+    `sampling.ascend(f, y0, condition=low)` draws the details that go with `low`.
     """
     return Conditional(net)
 
@@ -101,7 +103,7 @@ class MultiScale:
 
     Attributes:
         low: denoiser of x_J, f(y, sigma=None).
-        details: denoisers of x̄_1 … x̄_J, f(y, sigma, given), finest first.
+        details: denoisers of x̄_1 … x̄_J, f(y, sigma, condition), finest first.
         J: the number of levels.
     """
 

@@ -41,7 +41,7 @@ class ConditionalGaussian:
     def __call__(
         self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
-        """Return E[x̄ | y, low], of the shape of `y`; sigma and given are needed."""
+        """Return E[x̄ | y, low], of the shape of `y`; sigma and condition are needed."""
         check_condition(y, condition)
         shift = self.shift(condition)
         return shift + self.around(y - shift, sigma)

@@ -156,14 +156,14 @@ CASES = {
     bases.m_term_error: {"basis": DCT, "x": X},
     bases.fit_spectrum: {"basis": DCT, "x": X, "seed": 0, "num_bootstrap": 10},
     denoisers.estimate_sigma: {"y": Y, "x_hat": X},
-    denoisers.blind_sigma: {"f": half, "y": Y},
-    denoisers.score: {"f": half, "y": Y, "sigma": 0.3},
+    denoisers.blind_sigma: {"denoiser": half, "y": Y},
+    denoisers.score: {"denoiser": half, "y": Y, "sigma": 0.3},
     denoisers.require_sigma: {"sigma": 0.3, "y": Y},
     denoisers.universal_factor: {"num": 64},
     denoisers.wiener_factors: {"power": rand(5), "sigma": 0.2},
     denoisers.sure_threshold: {"c": rand(3, 9), "sigma": torch.tensor([[0.3]])},
     denoisers.grid_shifts: {"num": 2, "step": 3},
-    denoisers.estimate_mmse: {"f": RAY, "x": X, "sigma": 0.3, "seed": 0, "start": 0},
+    denoisers.estimate_mmse: {"denoiser": RAY, "x": X, "sigma": 0.3, "seed": 0, "start": 0},
     denoisers.fit_regions: {"parts": PARTS},
     denoisers.region_covariance: {"mask": PARTS.mask[0], "regions": REGIONS},
     denoisers.contour_tangents: {
@@ -183,8 +183,6 @@ CASES = {
         "origin": "here",
     },
     jacobian.jacobian_matrix: {"denoiser": half, "y": ONE, "sigma": 0.3, "block": 9},
-    jacobian.linearize: {"denoiser": half, "y": ONE, "v": X, "block": 2},
-    jacobian.linearize: {"denoiser": half, "y": ONE, "u": X, "block": 2},
     jacobian.linearize: {"denoiser": half, "y": ONE, "block": 2},
     jacobian.linearity_error: {"denoiser": half, "y": ONE},
     jacobian.adaptive_filters: {"denoiser": half, "y": ONE, "pixels": [(0, 1), (3, 3)], "block": 2},
@@ -257,9 +255,9 @@ CASES = {
     multiscale.haar_level: {"x": X, "j": 1},
     multiscale.upsample_low: {"low": X, "J": 1},
     multiscale.rescale_range: {"x": X, "low": 0.1, "high": 0.8},
-    multiscale.check_condition: {"y": X.expand(-1, 3, -1, -1), "given": Y},
-    multiscale.super_resolve: {"model": SCALES, "x_J": X, "seed": 0, "start": 1},
-    multiscale.sample_cascade: {"model": SCALES, "num": 1, "size": 8, "seed": 0, "channels": 1},
+    multiscale.check_condition: {"y": X.expand(-1, 3, -1, -1), "condition": Y},
+    multiscale.super_resolve: {"denoiser": SCALES, "x_J": X, "seed": 0, "start": 1},
+    multiscale.sample_cascade: {"denoiser": SCALES, "num": 1, "size": 8, "seed": 0, "channels": 1},
     multiscale.factorize_gaussian: {"mean": X[0, :, :2, :2], "covariance": torch.eye(4), "J": 1},
 }
 
@@ -292,9 +290,9 @@ MAKERS = {
 # what is tested elsewhere: files and downloads, other denoisers' wrappers, linear measurements
 ELSEWHERE = {
     "data_folder", "download", "fetch", "locate", "haar_reconstruct",
-    "crop_denoiser", "equivariant_denoiser", "local_denoiser", "told_denoiser", "with_sigma",
-    "constrain", "sample_constrained", "measure_blocks", "measure_blur", "measure_low_frequencies",
-    "measure_pair", "measure_pixels", "measure_random",
+    "crop_denoiser", "equivariant_denoiser", "local_denoiser", "noise_conditional_denoiser",
+    "append_sigma", "constrain", "sample_constrained", "measure_block_means", "measure_blur",
+    "measure_low_frequencies", "measurement_from_functions", "measure_pixels", "measure_random",
 }  # fmt: skip
 
 DOCUMENTED = (ValueError, jacobian.NotConvergedError, sam.DivergedError)

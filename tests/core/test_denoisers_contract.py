@@ -30,7 +30,7 @@ class Example(NamedTuple):
         alone: it denoises one image of a batch as it does the batch (not one that knows them).
         net: it is a network's, and takes the dtype of its weights alone.
         any_size: it takes images of any size.
-        given: shape of the clean low band that is its third argument, if it has one.
+        condition: shape of the clean low band that is its third argument, if it has one.
     """
 
     maker: typing.Callable
@@ -40,7 +40,7 @@ class Example(NamedTuple):
     alone: bool = True
     net: bool = False
     any_size: bool = False
-    given: tuple[int, ...] | None = None
+    condition: tuple[int, ...] | None = None
 
 
 D, M = denoisers, multiscale
@@ -95,7 +95,9 @@ EXAMPLES = {
         D.cycle_spin_denoiser, lambda: (D.threshold_denoiser(wavelet(), 3.0), 4), GREY
     ),
     "residual": Example(D.residual_denoiser, network, GREY, blind=True, net=True),
-    "told": Example(D.noise_conditional_denoiser, lambda: network(2), GREY, net=True, any_size=True),
+    "told": Example(
+        D.noise_conditional_denoiser, lambda: network(2), GREY, net=True, any_size=True
+    ),
     "conditional": Example(
         M.conditional_denoiser, lambda: (networks.BFCNN(3, 4, 4, 3).double(),), (3, 8, 8),
         blind=True, alone=False, net=True, condition=GREY,
@@ -111,8 +113,8 @@ def make(name):
     """Return the denoiser of an example, and four y of its own shape."""
     example = EXAMPLES[name]
     f, y = example.maker(*example.args()), rand(4, *example.shape, key="y")
-    if example.given:
-        low = rand(4, *example.given, key="low")
+    if example.condition:
+        low = rand(4, *example.condition, key="low")
         return lambda y, sigma=None: f(y, sigma, low), y
     return f, y
 

@@ -189,7 +189,7 @@ def test_decibels_and_bits_of_a_dimension():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: exact_energy(residual_denoiser(None)), "prior must have a log_density, and a Res"),
+        (lambda: exact_energy(residual_denoiser(None)), "denoiser must have a log_density, and a"),
         (
             lambda: dual_score_losses(None, torch.zeros(2, 3), torch.zeros(2, 4), 1.0),
             "noise must be of",

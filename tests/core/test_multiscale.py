@@ -172,7 +172,7 @@ def test_conditional_denoiser_leaves_the_mode_of_its_network():
 
 def test_conditional_denoiser_needs_the_low_band_that_fits():
     f = conditional_denoiser(random_net(4, 3))
-    with pytest.raises(ValueError, match="given is None"):
+    with pytest.raises(ValueError, match="condition is None"):
         f(normal(1, 3, 4, 4))
     with pytest.raises(ValueError, match=r"details \(B, 3C, H, W\) = \(1, 3, 4, 4\)"):
         f(normal(1, 3, 4, 4), None, normal(1, 1, 8, 8))
@@ -331,7 +331,7 @@ def test_cascade_of_exact_denoisers_draws_the_gaussian():
 
 
 def test_ascend_draws_details_given_the_low_band():
-    """`ascend(..., given=low)` calls f(y, sigma, given) with the rows still moving."""
+    """`ascend(..., condition=low)` calls f(y, sigma, condition) with the rows still moving."""
     centre = torch.tensor([0.2, 0.6]).reshape(2, 1, 1, 1)
     f = lambda y, sigma, condition: condition.repeat(1, 3, 1, 1) + 0.02 * (y - condition)  # noqa: E731
     low = centre.expand(2, 1, 4, 4)
@@ -432,13 +432,13 @@ BYTES = (200 * IMAGE).to(torch.uint8)
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
                 IMAGE.expand(-1, 3, -1, -1), None, BYTES
             ),
-            "given must be floating point",
+            "condition must be floating point",
         ),
         (
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
                 IMAGE.expand(-1, 3, -1, -1), None, IMAGE.double()
             ),
-            "given must be torch.float32 like y, not torch.float64",
+            "condition must be torch.float32 like y, not torch.float64",
         ),
         (
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(

@@ -250,9 +250,11 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_derivative_that_lies_is_refused(lie):
     for measure in (
-        lambda f: jac.jacobian_matrix(f, Y), lambda f: jac.top_eigenpairs(f, Y, num=2),
-        lambda f: jac.adaptive_filters(f, Y, pixels=[(3, 3)]), lambda f: jac.estimate_trace(f, Y, num=2),
-    ):  # fmt: skip
+        lambda f: jac.jacobian_matrix(f, Y),
+        lambda f: jac.top_eigenpairs(f, Y, num=2),
+        lambda f: jac.adaptive_filters(f, Y, pixels=[(3, 3)]),
+        lambda f: jac.estimate_trace(f, Y, num=2),
+    ):
         with pytest.raises(ValueError, match="denoiser must (have|be differentiable)"):
             measure(LIES[lie])
 
@@ -385,8 +387,6 @@ def test_another_kind_of_answer_is_refused_with_its_cure(answer, rule):
 
 
 def test_a_start_above_the_largest_level_is_the_caller_s_fault():
-    for schedule in (True, False):
+    for blind in (True, False):
         with pytest.raises(ValueError, match="sigma_max must be at least sigma_0 = 80, .* not 2"):
-            sampling.sample(
-                lambda y, sigma=None: y / 2, 2, (3, 8, 8), sigma_0=80.0, blind=not schedule
-            )
+            sampling.sample(lambda y, sigma=None: y / 2, 2, (3, 8, 8), sigma_0=80.0, blind=blind)

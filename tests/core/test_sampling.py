@@ -323,7 +323,7 @@ def test_an_exact_denoiser_needs_the_schedule():
         ({"beta": 1.5}, "beta must be above 0 and at most 1, not 1.5"),
         ({"sigma_end": -1.0}, "sigma_end must be above 0, not -1"),
         ({"max_iterations": 0}, "max_iterations must be at least 1, not 0"),
-        ({"given": torch.ones(3)}, r"given must have one row an image \(2\), not 3"),
+        ({"condition": torch.ones(3)}, r"condition must have one row an image \(2\), not 3"),
     ],
 )
 def test_bad_arguments_are_named_at_once(options, match):
