@@ -359,7 +359,7 @@ def test_a_value_that_is_too_large_is_refused(book):
 
     large(MOST_BYTES // 5)
     with pytest.raises(ValueError, match="value of large must be at most 500 kB"):
-        large(MOST_BYTES // 4)
+        large(MOST_BYTES // 3)
 
 
 PROCESS = """
