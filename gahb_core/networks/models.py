@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_count
 from gahb_core.networks.norm import BiasFreeNorm
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
@@ -237,7 +240,7 @@ def _fold_pair(conv: nn.Conv2d, norm: BiasFreeNorm, residual: bool = False) -> n
     return folded
 
 
-def fold_norm(net: UNet | BFCNN) -> UNet | BFCNN:
+def fold_norm(net: Network) -> Network:
     """Return a copy of `net` in evaluation mode whose norms are folded into the convolutions.
 
     The copy computes the same function with fewer operations; it cannot be trained further

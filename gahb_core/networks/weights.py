@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gahb_core.checks import check_number
-from gahb_core.networks.models import BFCNN, UNet
+from gahb_core.networks.models import BFCNN, Network, UNet
 from gahb_core.networks.transformer import Transformer
 from gahb_core.noise import make_generator
 
@@ -79,7 +79,7 @@ def _start_residual(net: BFCNN) -> None:
         norm.gammas.fill_(0.1)
 
 
-def load_weights(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
+def load_weights(net: Network, weights: dict[str, Tensor], origin: object) -> Network:
     """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
 
     Raises:

@@ -192,7 +192,7 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
     state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
     if "conv_layers.0.weight" in state:
-        net = _shape_bfcnn(state, origin, first_relu=of_2021)
+        net: UNet | BFCNN = _shape_bfcnn(state, origin, first_relu=of_2021)
     elif "encoder.0.0.weight" in state:
         net = _shape_unet(state, origin)
     else:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -127,7 +128,7 @@ def make_network(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     _check_architecture(recipe)
     with torch.device("cpu"):  # where its weights are drawn
         net = _make_empty(recipe).float()  # whatever the process takes as given
-    drawn = net.net if recipe.architecture == "energy" else net
+    drawn = net.net if isinstance(net, EnergyNet) else net
     initialize(drawn, recipe.seed, recipe.gain)
     return net
 
@@ -205,14 +206,18 @@ def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[R
     """
     table = []
     for level, (batch_size, num_steps) in enumerate(batches):
-        part, by_field, bands = "pixel", PIXEL_WIDTHS, {}
+        bands: dict[str, Any] = {}
+        part, by_field = "pixel", PIXEL_WIDTHS
         if level:
             part, by_field = f"details={level}", DETAIL_WIDTHS | details
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
             bands = {"level": level, "bands": "details", "residual": True, "law": law}
         made = replace(images, batch_size=batch_size, num_steps=num_steps, **bands)
         for field_, width in by_field.items():
-            fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
+            fields: dict[str, Any] = {
+                "channels": (width,),
+                "spatial_layers": SPATIAL_LAYERS[field_],
+            }
             table.append(replace(made, name=f"{prefix}/{part}/RF={field_}", **fields))
     return table
 
@@ -251,7 +256,12 @@ def _controls(garments: Recipe) -> list[Recipe]:
     """
     same = replace(garments, num=10_000, expected={})
     told = replace(same, name="told/fashion/N=10000/A", told_sigma=True)
-    size = {"channels": (128,), "num_layers": 5, "num_steps": 12_000, "precision": "bfloat16"}
+    size: dict[str, Any] = {
+        "channels": (128,),
+        "num_layers": 5,
+        "num_steps": 12_000,
+        "precision": "bfloat16",
+    }
     name = "transformer/fashion/N=10000/A"
     return [told, replace(same, name=name, architecture="transformer", **size)]
 
@@ -300,7 +310,7 @@ def _laptop() -> dict[str, Recipe]:
 
 def _smoke(recipe: Recipe) -> Recipe:
     num = recipe.num and min(recipe.num, 64)
-    small = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
+    small: dict[str, Any] = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
     return replace(recipe, **small)
 
 
