@@ -10,3 +10,10 @@ needs_book = pytest.mark.skipif(
 needs_lmdb = pytest.mark.skipif(
     find_spec("lmdb") is None, reason="the extra [paper] is not installed (lmdb)"
 )
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    """Mark a test that compares with another package, of the extra [compare]."""
+    return pytest.mark.skipif(
+        find_spec(package) is None, reason=f"the extra [compare] is not installed ({package})"
+    )
