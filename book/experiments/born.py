@@ -37,6 +37,7 @@ Predicted before the first run, from a trial on three garments (factors above ½
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import safetensors.torch
@@ -69,9 +70,9 @@ AGAIN = {  # a second training on A's images, from other weights; with endless i
     "faces": "seed=1/faces/N=6000/A",
     "contours": "c_alpha/alpha=2",
 }
-SIGMAS, SIZE, NUM, NUM_OWN, NUM_STARTS = (0.1, 0.2), 32, 12, 8, 4
+SIGMAS, SIZE, NUM, NUM_OWN, NUM_STARTS = (0.1, 0.2), 32, 8, 8, 3
 MOST, FIXED, BINS = 320, (20, 150), 15  # vectors held; K compared at every N; groups of 10 vectors
-LEVELS = (0.5, 0.2, 0.1, 0.05)  # of the ascents
+LEVELS = (0.5, 0.2, 0.1)  # of the ascents
 
 
 class Found:
@@ -161,7 +162,7 @@ def first_come(atoms: Tensor, of_largest: Tensor, k: int, x: Tensor) -> dict:
     }
 
 
-def at_test_images(family: str, sigma: float, num: int, cache: Path) -> dict:
+def at_test_images(family: str, sigma: float, num: int, folder: Path) -> dict:
     """Return the figures of the networks of one N at test images, largest N first."""
     dataset, names, nums = NETWORKS[family]
     x = load_images(dataset, "test", NUM, SIZE)
@@ -171,14 +172,14 @@ def at_test_images(family: str, sigma: float, num: int, cache: Path) -> dict:
     found = {s: v.figures() | {"psnr": short(psnr(v.x_hat, x))} for s, v in nets.items()}
     found |= compare(a, b)
     found["errors_agree"] = short(cosine_similarity(a.x_hat - x, b.x_hat - x))
-    torch.save(a.atoms.half(), cache / f"{family}.{sigma:g}.{num}.pt")
+    torch.save(a.atoms.half(), folder / f"{family}.{sigma:g}.{num}.pt")
     ks = [count(t) for t in a.trace]
     if num == nums[-1]:
         again = Found(load_denoiser(AGAIN[family]), y)
         found["again"] = compare(a, again) | again.figures()
         return found
     above = nums[nums.index(num) + 1]
-    more, most = (torch.load(cache / f"{family}.{sigma:g}.{n}.pt") for n in (above, nums[-1]))
+    more, most = (torch.load(folder / f"{family}.{sigma:g}.{n}.pt") for n in (above, nums[-1]))
     wide = [count(t) for t in read(OUT)["bases"][f"{family}.{sigma:g}.{above}"]["A"]["trace"]]
     inside = {
         name: short(
@@ -225,10 +226,10 @@ def on_ascents(family: str, num: int) -> dict:
     return found
 
 
-def across_noise(family: str, num: int, cache: Path) -> dict:
+def across_noise(family: str, num: int, folder: Path) -> dict:
     """Return how much of what A keeps (λ > ½) at more noise lies in what it keeps at less."""
     kept = [read(OUT)["bases"][f"{family}.{s:g}.{num}"]["A"]["above_half"] for s in SIGMAS]
-    less, more = (torch.load(cache / f"{family}.{s:g}.{num}.pt") for s in SIGMAS)
+    less, more = (torch.load(folder / f"{family}.{s:g}.{num}.pt") for s in SIGMAS)
     shares = {
         name: short(
             held(more[i][: kept[1][i]], less[j := (i + n) % NUM][: kept[0][j]]).mean()
@@ -239,18 +240,23 @@ def across_noise(family: str, num: int, cache: Path) -> dict:
     return shares | {"random": short(k / SIZE**2 for k in kept[0])}
 
 
-def while_learning(folder: Path, step: int) -> dict:
-    """Return the figures of a kept network, and its overlap with the finished one's basis."""
+@cache
+def kept_network(folder: Path, step: int) -> tuple[Found, Tensor]:
+    """Return a kept network's factors and eigenvectors at test images, and its PSNR there."""
     recipe = find_recipe(NETWORKS["garments"][1].format(10_000, "A"), "laptop")
     x = load_images("fashion", "test", NUM_OWN, SIZE)
-    y, found = add_noise(x, SIGMAS[0], 0), {}
-    for name, n in (("now", step), ("end", recipe.num_steps)):
-        path = folder / f"{n}.safetensors"
-        net = fill(make_network(recipe), safetensors.torch.load(path.read_bytes()), path).eval()
-        found[name] = Found(residual_denoiser(fold_norm(net.requires_grad_(False))), y)
-    now, end = found["now"], found["end"]
+    path = folder / f"{step}.safetensors"
+    net = fill(make_network(recipe), safetensors.torch.load(path.read_bytes()), path).eval()
+    f = residual_denoiser(fold_norm(net.requires_grad_(False)))
+    found = Found(f, add_noise(x, SIGMAS[0], 0))
+    return found, psnr(found.x_hat, x)
+
+
+def while_learning(folder: Path, step: int, last: int) -> dict:
+    """Return the figures of a kept network, and its overlap with the last one's basis."""
+    (now, quality), (end, _) = kept_network(folder, step), kept_network(folder, last)
     shares = [shared(now.atoms[i], end.atoms[i], count(t)) for i, t in enumerate(end.trace)]
-    return now.figures() | {"psnr": short(psnr(now.x_hat, x)), "overlap_end": short(shares)}
+    return now.figures() | {"psnr": short(quality), "overlap_end": short(shares), "last": last}
 
 
 def measure_missing(key: str, variants: dict[str, tuple], measure: Callable[..., dict]) -> None:
@@ -267,23 +273,23 @@ def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    cache = Path(sys.argv[1])
-    cache.mkdir(parents=True, exist_ok=True)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
     beside = {"sigmas": SIGMAS, "num": NUM, "levels": LEVELS, "fixed": FIXED, "size": SIZE}
     write(OUT, beside | read(OUT), indent=None)
     every = [(f, n) for f, (_, _, nums) in NETWORKS.items() for n in reversed(nums)]
     large = [(f, n) for f, n in every if f != "contours"]
     for s in SIGMAS:
-        points = {f"{f}.{s:g}.{n}": (f, s, n, cache) for f, n in every}
+        points = {f"{f}.{s:g}.{n}": (f, s, n, folder) for f, n in every}
         measure_missing("bases", points, at_test_images)
         if s == SIGMAS[0]:
             measure_missing("own", {f"{f}.{n}": (f, n) for f, n in every}, at_own_images)
-    measure_missing("noise", {f"{f}.{n}": (f, n, cache) for f, n in every}, across_noise)
+    measure_missing("noise", {f"{f}.{n}": (f, n, folder) for f, n in every}, across_noise)
     measure_missing("ascent", {f"{f}.{n}": (f, n) for f, n in large}, on_ascents)
     if len(sys.argv) > 2:
         kept = Path(sys.argv[2])
         steps = sorted(int(p.stem) for p in kept.glob("*.safetensors"))
-        measure_missing("learning", {str(n): (kept, n) for n in steps}, while_learning)
+        measure_missing("learning", {str(n): (kept, n, steps[-1]) for n in steps}, while_learning)
 
 
 if __name__ == "__main__":

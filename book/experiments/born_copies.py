@@ -37,7 +37,7 @@ from gahb_core.sampling.ascent import ascend, drain
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "born_copies.json"
-NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 256, 64, 32, 0.99, 0.05, 64, 32
+NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 128, 64, 32, 0.99, 0.05, 64, 32
 
 
 def draw(f: Denoiser, starts: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ CHAPTERS = {
         "coarse level first",
     ),
     "contour": (chapters.explore_contour, "let go", "the least exact of 12"),
+    "born": (lambda: chapters.explore_born(nums=(10, 10_000)), "bag", "networks of A took"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
 DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
