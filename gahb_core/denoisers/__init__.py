@@ -4,6 +4,7 @@ What returns one is called by what it is or does, and ends in `_denoiser`: `gaus
 `memory_denoiser`, `threshold_denoiser`; `make_` is for images, bases and networks.
 """
 
+from gahb_core.denoisers.blind import BlindMean, blind_denoiser
 from gahb_core.denoisers.contours import (
     Regions,
     contour_covariance,
@@ -53,6 +54,7 @@ from gahb_core.denoisers.shrinkage import (
 from gahb_core.denoisers.sinusoids import Sinusoids, sinusoid_denoiser
 
 __all__ = [
+    "BlindMean",
     "Denoiser",
     "Disks",
     "Gaussian",
@@ -69,6 +71,7 @@ __all__ = [
     "Residual",
     "Sinusoids",
     "Told",
+    "blind_denoiser",
     "blind_sigma",
     "contour_covariance",
     "contour_denoiser",

@@ -264,6 +264,11 @@ MAKERS = {
     denoisers.gaussian_denoiser: {"mean": X[0], "covariance": torch.eye(64)},
     denoisers.mixture_denoiser: {"weights": rand(3), "means": X, "covariances": rand(3)},
     denoisers.memory_denoiser: {"train": X, "block": 2},
+    denoisers.blind_denoiser: {
+        "denoiser": denoisers.memory_denoiser(X),
+        "sigmas": [0.3, 0.5],
+        "contrasts": [0.8, 1.2],
+    },
     denoisers.ray_denoiser: {"image": X[0]},
     denoisers.sinusoid_denoiser: {"size": 8},
     denoisers.disk_denoiser: {"size": 10, "keep": 8},

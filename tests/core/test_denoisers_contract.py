@@ -68,6 +68,10 @@ def mixture(*shape):
 EXAMPLES = {
     "gaussian": Example(D.gaussian_denoiser, lambda: (rand(3), torch.eye(3).double()), (3,)),
     "mixture": Example(D.mixture_denoiser, lambda: mixture(1, 2, 2), (1, 2, 2)),
+    "blind": Example(
+        D.blind_denoiser, lambda: (D.memory_denoiser(rand(9, *GREY)), (0.3, 0.5), (0.8, 1.25)),
+        GREY, blind=True,
+    ),
     "memory": Example(D.memory_denoiser, lambda: (rand(9, *GREY), 4), GREY),
     "disks": Example(D.disk_denoiser, lambda: (10, 16), (1, 10, 10)),
     "disks, refined": Example(
