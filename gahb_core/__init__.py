@@ -16,7 +16,7 @@ from typing import Any
 
 ROOMS = (
     "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
-    "densities", "jacobian", "sampling", "multiscale", "data", "training",
+    "densities", "jacobian", "adapters", "sampling", "multiscale", "data", "training",
 )  # fmt: skip
 __version__ = "0.1.0"
 
@@ -30,6 +30,9 @@ _FRONT = {
     "BFCNN": "networks", "Transformer": "networks", "UNet": "networks",
     "estimate_trace": "jacobian", "filters": "jacobian", "linearize": "jacobian",
     "top_eigenpairs": "jacobian",
+    "adapt": "adapters", "adapt_ddpm_pytorch": "adapters", "adapt_deepinv": "adapters",
+    "adapt_diffusers": "adapters", "adapt_edm": "adapters", "adapt_kdiffusion": "adapters",
+    "check_denoiser": "adapters",
     "sample": "sampling", "sample_constrained": "sampling",
     "load_images": "data", "open_images": "data",
     "Recipe": "training", "fit": "training", "load": "training", "load_denoiser": "training",

@@ -31,7 +31,8 @@ class Denoiser(Protocol):
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode, and leave every module in the mode in which it was."""
     training = [module for module in net.modules() if module.training]
     try:
         net.eval()
@@ -56,7 +57,7 @@ class Residual:
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return y − net(y); `sigma` is ignored."""
         check_floating(y, "y")
-        with _evaluating(self.net):
+        with evaluating(self.net):
             return y - self.net(self.network_input(y, sigma)[0])
 
     def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:

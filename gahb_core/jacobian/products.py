@@ -56,8 +56,8 @@ def linearize(
     if sigma is not None:
         per_image(sigma, y)  # a blind denoiser would not look at it
     found = _by_masks(denoiser, image, sigma) or differentiate(denoiser, image, sigma)
-    x_hat, push, pull = found
-    return Products(x_hat, _by_blocks(push, image, block), _by_blocks(pull, image, block))
+    push, pull = (_by_blocks(product, image, block) for product in (found.push, found.pull))
+    return Products(found.x_hat, push, pull, found.way)
 
 
 def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products | None:
