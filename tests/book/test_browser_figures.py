@@ -922,6 +922,25 @@ def test_what_is_painted_over_is_completed_and_the_rest_is_kept(browser, built):
         assert complaints == []
 
 
+def test_an_empty_drawing_asks_for_one_and_each_half_has_its_networks(browser, built):
+    with open_chapter(browser, built, "born") as (page, complaints):
+        page.get_by_role("button", name="nothing").click()
+        page.get_by_text("Nothing yet: draw").wait_for()
+        assert page.locator(".gahb-live-status").text_content() == ""
+        page.locator(".gahb-live-draw").focus()
+        for key in ("Space", "Shift+ArrowRight", "Shift+ArrowDown"):
+            page.keyboard.press(key)
+        status, tiles = page.locator(".gahb-live-status"), page.locator(".gahb-live-row canvas")
+        status.filter(has_text="networks of A took").wait_for(timeout=60_000)
+        assert said(page) == ""
+        shown = "c => c.toDataURL()"
+        before = [tiles.nth(k).evaluate(shown) for k in range(12)]
+        page.get_by_role("button", name="B", exact=True).click()
+        status.filter(has_text="networks of B took").wait_for(timeout=60_000)
+        assert all(tiles.nth(k).evaluate(shown) != before[k] for k in range(12))
+        assert complaints == []
+
+
 def test_details_keep_the_block_means_of_the_sketch(browser, built):
     grey = """k => { const c = document.querySelectorAll('.gahb-live-panel canvas')[k];
         const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
