@@ -37,7 +37,7 @@ from gahb_core.sampling.ascent import ascend, drain
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "born_copies.json"
-NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 64, 64, 32, 0.99, 0.05, 32, 16
+NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 48, 48, 24, 0.99, 0.05, 16, 16
 
 
 def draw(f: Denoiser, starts: Tensor) -> Tensor:
