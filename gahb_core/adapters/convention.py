@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_choice, check_images, check_number
-from gahb_core.denoisers.contract import evaluating, needed_sigma
+from gahb_core.denoisers.contract import evaluating, require_sigma
 
 SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "ve": torch.ones_like,
@@ -69,7 +69,7 @@ class Adapted:
         self._check(y)
         low, high = self.range
         z = low + (high - low) * y
-        s = y.new_ones(1, 1, 1, 1) if self.blind else (high - low) * needed_sigma(sigma, y)
+        s = y.new_ones(1, 1, 1, 1) if self.blind else (high - low) * require_sigma(sigma, y)
         alpha = SCALINGS[self.scaling](s)
         with nullcontext() if self.module is None else evaluating(self.module):
             out = self.net(*self._inputs(alpha * z, s), **self._fixed(y))

@@ -31,7 +31,7 @@ NEAR = 0.03  # ReLUs that close within a step are a few parts in a thousand
 ADJOINT = 1e-3
 
 
-class Products(NamedTuple):
+class Linearization(NamedTuple):
     """The linear map J at one noisy image.
 
     Attributes:
@@ -66,7 +66,7 @@ class Products(NamedTuple):
         )
 
 
-def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products:
+def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Linearization:
     """Return f and its products at `image` (C, H, W), by `torch.func` or else by gradients alone.
 
     Raises:
@@ -169,7 +169,7 @@ def adjoint_error(u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor) -> float:
 
 def _by_transforms(
     denoiser: Denoiser, image: Tensor, sigma: float | None, x_hat: Tensor
-) -> Products:
+) -> Linearization:
     def f(image: Tensor) -> Tensor:
         return estimate(denoiser, image[None], sigma)[0]
 
@@ -180,12 +180,12 @@ def _by_transforms(
         with sdpa_kernel(SDPBackend.MATH):
             return torch.vmap(lambda w: torch.func.jvp(f, (image,), (w,))[1])(v)
 
-    return Products(x_hat, push, torch.vmap(lambda u: pull(u)[0]), "torch.func")
+    return Linearization(x_hat, push, torch.vmap(lambda u: pull(u)[0]), "torch.func")
 
 
 def _by_gradients(
     denoiser: Denoiser, image: Tensor, sigma: float | None, x_hat: Tensor
-) -> Products:
+) -> Linearization:
     """Return products by gradients of f at the repeated image, which need no forward rule."""
 
     @torch.enable_grad()
@@ -205,7 +205,7 @@ def _by_gradients(
         (back,) = torch.autograd.grad(out, y, u, create_graph=True)
         return torch.autograd.grad(back, u, v)[0]
 
-    return Products(x_hat, push, pull, "gradients")
+    return Linearization(x_hat, push, pull, "gradients")
 
 
 WAYS = {"torch.func": _by_transforms, "gradients": _by_gradients}
