@@ -25,8 +25,8 @@ from gahb_core.training import find_recipe, load_denoiser
 
 OUT = FOLDER / "literal.json"
 PSNR_IN, NUM = (10, 15, 20, 25, 30), 32
-NUM_DENSE, DENSE_AT = 4, (10, 20, 30)
-LOCAL_AT = 20  # PSNR-in at which directions are compared
+NUM_FIRST, NUM_WHOLE = 8, 4  # images whose whole J is formed: of the first network, of others
+AT = 20  # PSNR-in at which directions are compared, and whole Jacobians; the first at all of three
 KS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # singular pairs added up
 PLUGGED = "told/fashion/N=10000/A, σ̂"  # σ̂ that of the blind network at the same y
 PREDICTED = {
@@ -49,14 +49,13 @@ PREDICTED = {
 TINY = 1e-9  # in place of nothing at all, where J is symmetric
 FASHION, TOLD = "fashion/N=10000/A", "told/fashion/N=10000/A"
 NETWORKS = (
-    FASHION, "fashion/N=10000/B", f"seed=1/{FASHION}",
-    "faces/N=6000/A", "faces/N=6000/B", "seed=1/faces/N=6000/A",
-    "c_alpha/alpha=2", "seed=1/c_alpha/alpha=2", "c_alpha/alpha=4", "seed=1/c_alpha/alpha=4",
-    "disks", f"transformer/{FASHION}", f"seed=1/transformer/{FASHION}",
-    f"bfcnn/{FASHION}", "bfcnn/fashion/N=10000/B", TOLD, PLUGGED,
-    f"energy/{FASHION}", "energy/fashion/N=10000/B",
+    FASHION, "faces/N=6000/A", "c_alpha/alpha=2", "c_alpha/alpha=4", "disks", TOLD, PLUGGED,
+    f"seed=1/{FASHION}", "seed=1/faces/N=6000/A", "seed=1/c_alpha/alpha=2",
+    "seed=1/c_alpha/alpha=4", f"bfcnn/{FASHION}", "bfcnn/fashion/N=10000/B",
+    "multi_scale__RF_40x40_low", "BSD400_gray", "mnist_gray", "flat__RF_43x43",
     "fashion/N=1/A", "fashion/N=10/A", "fashion/N=100/A", "fashion/N=1000/A",
-    "multi_scale__RF_40x40_low", "flat__RF_43x43", "BSD400_gray", "mnist_gray",
+    "fashion/N=10000/B", "faces/N=6000/B", f"energy/{FASHION}", f"transformer/{FASHION}",
+    f"seed=1/transformer/{FASHION}", "energy/fashion/N=10000/B",
 )  # fmt: skip
 WHOLE = (
     FASHION, f"seed=1/{FASHION}", "faces/N=6000/A", "c_alpha/alpha=2", "c_alpha/alpha=4", "disks",
@@ -188,10 +187,11 @@ def measure_whole(name: str) -> dict:
     """Return what J says, by PSNR-in, at each of the first images."""
     f, x, told = load(name)
     found = {}
-    for level in DENSE_AT:
+    num = NUM_FIRST if name == FASHION else NUM_WHOLE
+    for level in (10, AT, 30) if name == FASHION else (AT,):
         sigma = noise.sigma_from_psnr(level)
         y, given = noise.add_noise(x, sigma, 0), sigma if told else None
-        found[str(level)] = [whole(f, y[i : i + 1], x[i : i + 1], given) for i in range(NUM_DENSE)]
+        found[str(level)] = [whole(f, y[i : i + 1], x[i : i + 1], given) for i in range(num)]
     return found
 
 
@@ -214,7 +214,7 @@ def directions(x: Tensor, y: Tensor, x_hat: Tensor, i: int, sigma: float) -> dic
 def measure_local(name: str) -> dict[str, dict[str, list[float]]]:
     """Return, by direction and image: ‖Aδ‖/‖Jδ‖, and what J δ and S δ miss of f(y+δ) − f(y)."""
     f, x, told = load(name)
-    sigma = noise.sigma_from_psnr(LOCAL_AT)
+    sigma = noise.sigma_from_psnr(AT)
     given, found = sigma if told else None, {}
     for i, y in enumerate(noise.add_noise(x, sigma, 0).split(1)):
         p = jacobian.linearize(f, y, given)
