@@ -4,9 +4,9 @@
 
 Ascents that follow the memorizer of the network's own N training images from σ = START down to a
 level, and the network's estimate from there on, blind; and the other order. How near do they end
-to a training image? Published (arXiv 2506.03719, other images): as new as the network's own where the
-hand-over is early (σ = 2 and above, in units of this book), a training image where it is late
-(σ = 0.75 and below). What is in the file is not measured again; some minutes of a core.
+to a training image? Published (arXiv 2506.03719, other images): as new as the network alone if the
+hand-over is early (σ = 2 and above, in units of this book), a training image if it is late (σ =
+0.75 and below). What is in the file is not measured again; some minutes of a core.
 
 What was expected before the run stands in PREDICTED, and goes into the file with what was found.
 """
