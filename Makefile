@@ -7,7 +7,7 @@ NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pdf test check serve train bench lock clean clean-env
+.PHONY: help env book pdf lint test check serve train bench lock links release clean clean-env
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,13 @@ lock: env  ## write requirements.txt from .venv
 	@{ sed -n '/^#/p' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable \
 	  | sed -E 's/\+cpu$$//; s/ @ file:.*//' | LC_ALL=C sort -f; echo "-e ."; } > .lock
 	@mv .lock requirements.txt
+
+links: env  ## ask for every address that the book names (needs the internet)
+	@$(BIN)/python -m gahb_book.cli build
+	@$(BIN)/python -m sphinx -q -b linkcheck _build/stage _build/links
+
+release: book  ## wheel, sources, HTML, notebooks, networks and their SHA-256, in _build/release
+	@$(BIN)/python .ci/release.py make
 
 clean:  ## delete what was built
 	rm -rf _build .pytest_cache .ruff_cache

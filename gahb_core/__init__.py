@@ -16,20 +16,23 @@ from typing import Any
 
 ROOMS = (
     "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
-    "densities", "jacobian", "sampling", "multiscale", "data", "training",
+    "densities", "jacobian", "adapters", "sampling", "multiscale", "data", "training",
 )  # fmt: skip
 __version__ = "0.1.0"
 
 # name → its room
 _FRONT = {
     "add_noise": "noise", "make_generator": "noise", "sigma_from_psnr": "noise",
-    "nearest": "metrics", "paired_difference": "metrics", "psnr": "metrics",
+    "nearest_images": "metrics", "paired_difference": "metrics", "psnr": "metrics",
     "psnr_curve": "metrics",
-    "Denoiser": "denoisers", "gaussian_denoiser": "denoisers", "memory_denoiser": "denoisers",
+    "Denoiser": "denoisers", "gaussian_denoiser": "denoisers", "empirical_denoiser": "denoisers",
     "residual_denoiser": "denoisers", "score": "denoisers", "wiener_denoiser": "denoisers",
     "BFCNN": "networks", "Transformer": "networks", "UNet": "networks",
-    "estimate_trace": "jacobian", "filters": "jacobian", "linearize": "jacobian",
+    "estimate_trace": "jacobian", "adaptive_filters": "jacobian", "linearize": "jacobian",
     "top_eigenpairs": "jacobian",
+    "adapt": "adapters", "adapt_ddpm_pytorch": "adapters", "adapt_deepinv": "adapters",
+    "adapt_diffusers": "adapters", "adapt_edm": "adapters", "adapt_kdiffusion": "adapters",
+    "check_denoiser": "adapters",
     "sample": "sampling", "sample_constrained": "sampling",
     "load_images": "data", "open_images": "data",
     "Recipe": "training", "fit": "training", "load": "training", "load_denoiser": "training",

@@ -25,7 +25,7 @@ _HOST = re.sub(r"[^A-Za-z0-9]", "-", platform.node())[:16]
 _OWNED = re.compile(r"(?:\.(?P<of>.+)\.|gahb-)(?P<pid>\d+)@(?P<host>[A-Za-z0-9-]*)[._]")
 
 
-class Busy(TimeoutError):
+class Locked(TimeoutError):
     """What is asked for is being made by another process, which the message names."""
 
 
@@ -40,7 +40,7 @@ def make_part(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def writing(path: Path, sync: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a part to write, which takes the place of `path` at the end, or is removed.
 
     Args:
@@ -75,7 +75,7 @@ def write_safely(path: Path, content: bytes | str, sync: bool = True) -> None:
     Raises:
         OSError: where it cannot be written (a full disk), naming `path`.
     """
-    with writing(path, sync) as part:
+    with atomic_write(path, sync) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -114,7 +114,7 @@ def _is_dead(name: str) -> bool:
     return not psutil.pid_exists(int(found["pid"]))
 
 
-def sweep(folder: Path) -> list[Path]:
+def remove_orphans(folder: Path) -> list[Path]:
     """Remove the parts and temporary folders that dead processes of this machine left in `folder`.
 
     Returns what was removed.
@@ -146,7 +146,7 @@ def lock(path: Path, what: str, patience: float = PATIENCE) -> Iterator[None]:
         held.acquire(timeout=patience, poll_interval=0.05)
     except filelock.Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise Busy(f"{what} is being made by {who}: wait for it, or end that process") from None
+        raise Locked(f"{what} is being made by {who}: wait for it, or end that process") from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise

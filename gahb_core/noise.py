@@ -65,7 +65,7 @@ def sample_uniform(shape: Sequence[int], seed: int, start: int = 0, *, key: str)
     return rows
 
 
-def per_image(sigma: float | Tensor, y: Tensor) -> Tensor:
+def broadcast_sigma(sigma: float | Tensor, y: Tensor) -> Tensor:
     """Return `sigma` (a number or (B,)) as (B or 1, 1, ..., 1), of the device and dtype of `y`.
 
     Raises:
@@ -84,7 +84,7 @@ def per_image(sigma: float | Tensor, y: Tensor) -> Tensor:
     return s.reshape(-1, *[1] * (y.ndim - 1))
 
 
-def as_rows(x: Tensor) -> Tensor:
+def flatten_images(x: Tensor) -> Tensor:
     """Return points or images (B, ...) as rows (B, D), where B is 0 too."""
     if check_tensor(x).ndim < 1:
         raise ValueError("x must be of shape (B, ...), not ()")
@@ -99,11 +99,11 @@ def add_noise(x: Tensor, sigma: float | Tensor, seed: int, start: int = 0) -> Te
 
     Raises:
         ValueError: where `x` is not floating point (σ would be rounded to whole grey values, and
-            sums wrap round), and as `per_image` and `sample_normal` do.
+            sums wrap round), and as `broadcast_sigma` and `sample_normal` do.
     """
     check_floating(x, "x")
     z = sample_normal(x.shape, seed, start).to(x)
-    return x + per_image(sigma, x) * z
+    return x + broadcast_sigma(sigma, x) * z
 
 
 def psnr_from_sigma(sigma: float) -> float:

@@ -35,7 +35,7 @@ def form(name: str) -> Tensor:
     # the page adds noise to its items together: image i has stream i
     start = 0 if name == "other noise" else int(name)
     y = noise.add_noise(test[item : item + 1], SIGMA, SEEDS[name], start)
-    return jacobian.dense(f, y, block=100)
+    return jacobian.jacobian_matrix(f, y, block=100)
 
 
 def describe(J: Tensor, spectrum: jacobian.Spectrum) -> dict:
@@ -51,7 +51,7 @@ def describe(J: Tensor, spectrum: jacobian.Spectrum) -> dict:
         "trace": float(lam.sum()),
         "num_above_half": int((lam > 0.5).sum()),
         "num_singular_above_half": int((s > 0.5).sum()),
-        "mean_uv": jacobian.mean_uv(J),
+        "mean_uv": jacobian.left_right_alignment(J),
         "asymmetry": jacobian.asymmetry(J),
         "asymmetry_kept": jacobian.asymmetry(kept @ J @ kept.T),
     }
@@ -69,7 +69,7 @@ def compare(found: dict[str, Tensor]) -> dict:
         "a face and the K lowest cosines": [(e, waves) for e in faces],
     }
     return {
-        name: [[jacobian.overlap(a[:k], b[:k]) for a, b in group] for k in KS]
+        name: [[jacobian.subspace_overlap(a[:k], b[:k]) for a, b in group] for k in KS]
         for name, group in groups.items()
     }
 
@@ -80,7 +80,7 @@ def main() -> None:
     table, found = {}, {}
     for name in SEEDS:
         J = form(name)
-        spectrum = jacobian.decompose(J, (1, SIZE, SIZE))
+        spectrum = jacobian.eigendecompose(J, (1, SIZE, SIZE))
         table[name], found[name] = describe(J, spectrum), spectrum.atoms[: max(KS)]
         print(name, {k: v for k, v in table[name].items() if k not in ("lam", "singular")})
     drawn = found["0"][[k - 1 for k in SHOWN], 0]

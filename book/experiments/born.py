@@ -53,7 +53,7 @@ from gahb_core.denoisers.contract import Denoiser, residual_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
 from gahb_core.metrics.pairs import cosine_similarity, psnr
 from gahb_core.networks.models import fold_norm
-from gahb_core.networks.weights import fill
+from gahb_core.networks.weights import load_weights
 from gahb_core.noise import add_noise, sample_normal
 from gahb_core.sampling.ascent import ascend
 from gahb_core.training import find_recipe, load_denoiser, make_network
@@ -81,8 +81,8 @@ class Found:
         self.x_hat, self.above, self.trace, self.asymmetry = f(y), [], [], []
         atoms = []
         for one in y.split(1):
-            J = jacobian.dense(f, one, block=256)
-            spectrum = jacobian.decompose(J, one.shape[1:])
+            J = jacobian.jacobian_matrix(f, one, block=256)
+            spectrum = jacobian.eigendecompose(J, one.shape[1:])
             self.above.append(int((spectrum.lam > 0.5).sum()))
             self.trace.append(float(spectrum.lam.sum()))
             self.asymmetry.append(jacobian.asymmetry(J))
@@ -246,7 +246,9 @@ def while_learning(folder: Path, step: int) -> dict:
     y, found = add_noise(x, SIGMAS[0], 0), {}
     for name, n in (("now", step), ("end", recipe.num_steps)):
         path = folder / f"{n}.safetensors"
-        net = fill(make_network(recipe), safetensors.torch.load(path.read_bytes()), path).eval()
+        net = load_weights(
+            make_network(recipe), safetensors.torch.load(path.read_bytes()), path
+        ).eval()
         found[name] = Found(residual_denoiser(fold_norm(net.requires_grad_(False))), y)
     now, end = found["now"], found["end"]
     shares = [shared(now.atoms[i], end.atoms[i], count(t)) for i, t in enumerate(end.trace)]

@@ -31,9 +31,9 @@ from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian import estimate_trace
-from gahb_core.metrics.pairs import correlation, nearest
+from gahb_core.metrics.pairs import correlation, nearest_images
 from gahb_core.noise import add_noise
-from gahb_core.sampling.ascent import ascend, drain
+from gahb_core.sampling.ascent import ascend, finish
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "born_copies.json"
@@ -43,7 +43,7 @@ NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 256, 64, 32, 0.99, 0
 def draw(f: Denoiser, starts: Tensor) -> Tensor:
     """Return where ascents from `starts` (B, 1, S, S) end, no noise put back."""
     parts = range(0, len(starts), PART)
-    ends = [drain(ascend(f, starts[i : i + PART], seed=0, beta=1.0, start=i)).x for i in parts]
+    ends = [finish(ascend(f, starts[i : i + PART], seed=0, beta=1.0, start=i)).x for i in parts]
     return torch.cat(ends)
 
 
@@ -56,10 +56,10 @@ def closest_other(x: Tensor) -> Tensor:
 
 def classify(x: Tensor, others: Tensor, train: Tensor, test: Tensor) -> tuple[Tensor, dict]:
     """Return which samples `x` are copies, and the shares of all classes with their nulls."""
-    here = nearest(test, train).similarity
+    here = nearest_images(test, train).similarity
     near = float(here[: len(here) // 2].quantile(RATE))
     alike = float(closest_other(test[:NUM]).quantile(RATE))
-    copies = nearest(x, train).similarity > near
+    copies = nearest_images(x, train).similarity > near
     twins = closest_other(x) > alike
     shares = {
         "copy": copies,
@@ -67,7 +67,7 @@ def classify(x: Tensor, others: Tensor, train: Tensor, test: Tensor) -> tuple[Te
         "new": ~copies & ~twins,
         "null_copy": here[len(here) // 2 :] > near,
         "null_spurious": closest_other(test[NUM : 2 * NUM]) > alike,
-        "copies_of_other_network": nearest(others, train).similarity > near,
+        "copies_of_other_network": nearest_images(others, train).similarity > near,
     }
     found = {k: round(float(v.float().mean()), 4) for k, v in shares.items()}
     return copies, found | {"near": round(near, 4), "alike": round(alike, 4)}

@@ -35,13 +35,13 @@ def main() -> None:
     db2 = bases.make_wavelet(SIZE, "db2", 3)
     found = {"own contour": [], "another contour": [], "wavelets": [], "singular": [], "lam": []}
     for i in range(NUM):
-        J = jacobian.dense(f, y[i : i + 1], block=128)
-        spectrum = jacobian.decompose(J, (1, SIZE, SIZE))
+        J = jacobian.jacobian_matrix(f, y[i : i + 1], block=128)
+        spectrum = jacobian.eigendecompose(J, (1, SIZE, SIZE))
         atoms = spectrum.atoms[:NUM_ATOMS]
         best = db2.analyze(test.x[i : i + 1].double())[0].abs().topk(NUM_ATOMS).indices
-        found["own contour"].append(round(jacobian.overlap(atoms, ideal[i]), 4))
-        found["another contour"].append(round(jacobian.overlap(atoms, ideal[i - 1]), 4))
-        found["wavelets"].append(round(jacobian.overlap(atoms, bases.atoms(db2, best)), 4))
+        found["own contour"].append(round(jacobian.subspace_overlap(atoms, ideal[i]), 4))
+        found["another contour"].append(round(jacobian.subspace_overlap(atoms, ideal[i - 1]), 4))
+        found["wavelets"].append(round(jacobian.subspace_overlap(atoms, bases.atoms(db2, best)), 4))
         values = torch.linalg.svdvals(J)[:NUM_ATOMS]
         found["singular"].append([round(float(v), 4) for v in values])
         found["lam"].append([round(float(v), 4) for v in spectrum.lam[:NUM_ATOMS]])

@@ -84,7 +84,7 @@ class Wide:
 
 def rounded(log_p: Tensor, size: int) -> list[list[float]]:
     """Return decibels per dimension, of each draw and image."""
-    return [[round(v, 4) for v in row] for row in densities.decibels(log_p, size).tolist()]
+    return [[round(v, 4) for v in row] for row in densities.log_p_decibels(log_p, size).tolist()]
 
 
 def add_up(f: Denoiser, x: Tensor, levels: Tensor, draws: int = DRAWS, **options: bool) -> Tensor:
@@ -151,7 +151,7 @@ def measure_chains() -> None:
     def wide_pixel(y: Tensor, s: float) -> Tensor:
         if s <= 1:
             return pixel(y, s)
-        return multiscale.spread(low(multiscale.haar_level(y, 2).low, s / 4), 2)
+        return multiscale.upsample_low(low(multiscale.haar_level(y, 2).low, s / 4), 2)
 
     def of_details(level: int, side: int, given: Tensor) -> Denoiser:
         f = load_denoiser(f"local/c_alpha/details={level}/RF={side}", "laptop", "cpu")

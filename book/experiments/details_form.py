@@ -57,7 +57,7 @@ def measure(recipe: Recipe) -> list[float]:
     """Train, and return the mean PSNR-out of the details at each of PSNR_IN, to hundredths."""
     *_, last = fit(recipe)
     given, x = clean_bands(recipe, load_images(recipe.dataset, "B", NUM, recipe.size))
-    f = partial(conditional_denoiser(last.net), given=given)
+    f = partial(conditional_denoiser(last.net), condition=given)
     curve = psnr_curve(f, x, [sigma_from_psnr(p) for p in PSNR_IN], seed=1, batch=NUM)
     return [round(float(v), 2) for v in curve.mean(0)]
 

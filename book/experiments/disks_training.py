@@ -52,10 +52,10 @@ def measure(net: torch.nn.Module, drawn: bool) -> dict:
     f = residual_denoiser(fold_norm(net.eval()).requires_grad_(False))
     x = choose_disks()
     y = add_noise(x, SIGMA, 0)
-    lam = [jacobian.top_eigenpairs(f, one, 20, tol=0.01).lam for one in y.split(1)]
+    lam = [jacobian.top_eigenpairs(f, one, num=20, tol=0.01).lam for one in y.split(1)]
     found = {"lam": [round(v, 4) for v in torch.stack(lam).mean(0).tolist()]}
     for s in SIGMAS if drawn else ():
-        top = jacobian.top_eigenpairs(f, add_noise(x[:1], s, 0), NUM_ATOMS, tol=0.01)
+        top = jacobian.top_eigenpairs(f, add_noise(x[:1], s, 0), num=NUM_ATOMS, tol=0.01)
         grey = (to_grey(top.atoms) * 255).round().to(torch.uint8).numpy().tobytes()
         lam = [round(v, 4) for v in top.lam.tolist()]
         found[f"σ={s:g}"] = {"lam": lam, "atoms": base64.b64encode(grey).decode()}

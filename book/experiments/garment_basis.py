@@ -42,7 +42,7 @@ def describe(J: Tensor, spectrum: jacobian.Spectrum, x: Tensor) -> dict[str, flo
 
 def shares(a: Tensor, b: Tensor) -> list[float]:
     """Return the overlap of the first K of two orthonormal sets of images, for each of KS."""
-    return [round(jacobian.overlap(a[:k], b[:k]), 4) for k in KS]
+    return [round(jacobian.subspace_overlap(a[:k], b[:k]), 4) for k in KS]
 
 
 def compare(found: list[Tensor], again: list[Tensor]) -> dict[str, dict[str, list[float]]]:
@@ -68,8 +68,8 @@ def main() -> None:
     singular = []
     for s, seed in [*((s, 0) for s in SIGMAS), (SHOWN, 1)]:
         for i, y in enumerate(noise.add_noise(x, s, seed).split(1)):
-            J = jacobian.dense(f, y, block=128)
-            spectrum = jacobian.decompose(J, (1, SIZE, SIZE))
+            J = jacobian.jacobian_matrix(f, y, block=128)
+            spectrum = jacobian.eigendecompose(J, (1, SIZE, SIZE))
             if s == SHOWN:
                 atoms[seed].append(spectrum.atoms[: max(KS)])
             if seed == 0:

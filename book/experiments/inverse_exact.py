@@ -51,8 +51,8 @@ from torch import Tensor, nn
 from gahb_book.measured import read, write
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
-from gahb_core.denoisers.memory import memory_denoiser
 from gahb_core.denoisers.mixture import mixture_denoiser
 from gahb_core.noise import make_generator, sample_normal
 from gahb_core.sampling.ascent import sample
@@ -222,7 +222,7 @@ def make_finite(num: int = 100) -> Problems:
     mean = w @ flat
     trace = w @ flat.square().sum(1) - mean.square().sum(1)
     denoisers = {
-        "exact": lambda: memory_denoiser(train),
+        "exact": lambda: empirical_denoiser(train),
         "conditional": lambda: know_measurements(train, clean, sigma_m),
         "network": lambda: as_double(load_denoiser("fashion/N=100/A"), blind=True),
     }
@@ -250,9 +250,9 @@ def draw(p: Problems, f: Denoiser, kind: str, **options: float) -> tuple[Tensor,
     """
     measured = p.measured.repeat_interleave(p.num_samples, 0)
     num, shape = len(measured), p.x.shape[1:]
-    options |= {"seed": 1, "schedule": True, "max_iterations": 100_000}
+    options |= {"seed": 1, "blind": False, "max_iterations": 100_000}
     if kind == "conditional":
-        found = sample(f, num, shape, given=measured, **options)
+        found = sample(f, num, shape, condition=measured, **options)
         return found.x, int(found.iterations.max())
     if p.sigma_m:
         options |= {"sigma_m": p.sigma_m}

@@ -32,7 +32,7 @@ def make_problem(size: int) -> tuple:
 def top_pairs(size: int, block: int) -> dict:
     """Return the 20 largest eigenvalues, their worst residual, and the products taken."""
     f, y = make_problem(size)
-    top = jacobian.top_eigenpairs(f, y, 20, tol=1e-3, block=block)
+    top = jacobian.top_eigenpairs(f, y, num=20, tol=1e-3, block=block)
     worst = top.residuals.max().item()
     return {"lam": top.lam.tolist(), "worst residual": worst, "products": top.num_products}
 
@@ -40,7 +40,7 @@ def top_pairs(size: int, block: int) -> dict:
 def dense(size: int, block: int) -> dict:
     """Return the 20 largest eigenvalues of the symmetric part of the Jacobian, formed whole."""
     f, y = make_problem(size)
-    J = jacobian.dense(f, y, block=block)
+    J = jacobian.jacobian_matrix(f, y, block=block)
     return {
         "lam": torch.linalg.eigvalsh(jacobian.symmetric_part(J).double())[-20:].flip(0).tolist()
     }

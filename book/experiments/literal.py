@@ -144,12 +144,12 @@ def measure(name: str) -> dict[str, list[list[float]]]:
 
 def whole(f: denoisers.Denoiser, y: Tensor, x: Tensor, sigma: float | None) -> dict:
     """Return what the whole J says at one image."""
-    J = jacobian.dense(f, y, sigma, block=128)
+    J = jacobian.jacobian_matrix(f, y, sigma, block=128)
     flat, x_hat, shape = y.flatten(), f(y, sigma).flatten(), x.shape[1:]
     pairs = jacobian.svd(J, shape)
     u, v = pairs.u.flatten(1), pairs.v.flatten(1)
     c = pairs.s * (v @ flat)
-    spectrum = jacobian.decompose(J, shape)
+    spectrum = jacobian.eigendecompose(J, shape)
     kept = spectrum.atoms[spectrum.lam > 0.5].flatten(1)
     A = (J - J.T) / 2
     Ay, turned = A @ flat, A @ kept.T
@@ -239,11 +239,11 @@ class Symmetric:
         return (x_hat + pull(y)[0]) / 2
 
 
-def measure_samples(schedule: bool) -> dict:
+def measure_samples(blind: bool) -> dict:
     """Return how sampling with S y ends, beside sampling with f from the same noise."""
     f, _, _ = load(FASHION)
     mean = data.load_images("fashion", "A", 10_000).mean(0)
-    given = {"num": 16, "shape": (1, 32, 32), "seed": 0, "mean": mean, "schedule": schedule}
+    given = {"num": 16, "shape": (1, 32, 32), "seed": 0, "mean": mean, "blind": blind}
     own = sample(f, **given)
     try:
         other = sample(Symmetric(f), **given, max_iterations=2000)
@@ -271,7 +271,7 @@ def main() -> None:
         beside |= {"predicted": PREDICTED, "psnr_in": PSNR_IN, "num": NUM, "ks": KS}
         measure_missing(OUT, key, {name: name for name in variants}, work, **beside)
     beside = {k: v for k, v in read(OUT).items() if k != "samples"}
-    measure_missing(OUT, "samples", {"blind": False, "schedule": True}, measure_samples, **beside)
+    measure_missing(OUT, "samples", {"blind": True, "schedule": False}, measure_samples, **beside)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from torch import Tensor
 from gahb_book.measured import FOLDER, read, write
 from gahb_core import bases, jacobian, metrics, noise
 from gahb_core.data import MissingData, load_images
-from gahb_core.training import find_status, load_denoiser
+from gahb_core.training import checkpoint_status, load_denoiser
 
 OUT = FOLDER / "local_bases.json"
 SIGMAS, FEW, ATOMS = (0.1, 0.2, 0.4), 12, 8
@@ -68,11 +68,11 @@ class Looked:
         if kind in ("els", "ls"):
             return getattr(self.machines, kind)(self.k[sigma]).rows(y, sigma)[0]
         if kind in self.told:
-            return jacobian.dense(self.told[kind], y, sigma)
+            return jacobian.jacobian_matrix(self.told[kind], y, sigma)
         if kind != "network":
-            return jacobian.dense(self.blind[kind], y)
+            return jacobian.jacobian_matrix(self.blind[kind], y)
         if (sigma, image) not in self.known:
-            self.known[sigma, image] = jacobian.dense(self.blind[kind], y)
+            self.known[sigma, image] = jacobian.jacobian_matrix(self.blind[kind], y)
         return self.known[sigma, image]
 
 
@@ -131,7 +131,7 @@ def beside(J: Tensor, atoms: Tensor, reference: tuple[Tensor, Tensor]) -> dict:
 def describe(looked: Looked, sigma: float, image: int, found: dict) -> None:
     """Fill in what is missing of one noisy image; `found` has the counts and each kind."""
     J = {n: looked.jacobian(n, sigma, image) for n in REFERENCES if n in looked.blind}
-    spectra = {n: jacobian.decompose(m, looked.shape) for n, m in J.items()}
+    spectra = {n: jacobian.eigendecompose(m, looked.shape) for n, m in J.items()}
     found["counts"] = [k for k in COUNTS if k <= len(J["network"])]
     for kind in looked.kinds:
         if kind in found["of"]:
@@ -139,7 +139,7 @@ def describe(looked: Looked, sigma: float, image: int, found: dict) -> None:
         matrix = J[kind] if kind in J else looked.jacobian(kind, sigma, image)
         if float(matrix.norm()) < 1e-3:
             continue  # a memorizer that has decided: J is zero and has no basis
-        own = spectra.get(kind) or jacobian.decompose(matrix, looked.shape)
+        own = spectra.get(kind) or jacobian.eigendecompose(matrix, looked.shape)
         found["of"][kind] = alone(matrix, own) | {
             n: beside(matrix, own.atoms, (J[n], spectra[n].atoms)) for n in J if n != kind
         }
@@ -195,7 +195,7 @@ def main() -> None:
     torch.set_num_threads(1)
     patches = read(THEORIES)
     for name in options.sets:
-        if find_status(SETS[name].network) != "trained":
+        if checkpoint_status(SETS[name].network) != "trained":
             print(f"{name}: no network {SETS[name].network}")
             continue
         k = {s: nearest_size(patches[name]["patch"], s) for s in SIGMAS}

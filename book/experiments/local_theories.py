@@ -27,7 +27,7 @@ from torch import Tensor
 from gahb_book.measured import FOLDER, read, write
 from gahb_core import denoisers, metrics, noise, sampling
 from gahb_core.data import MissingData, load_images
-from gahb_core.training import TWICE, find_status, load_denoiser
+from gahb_core.training import TWICE, checkpoint_status, load_denoiser
 
 OUT = FOLDER / "local_theories.json"
 STEPS, SIGMA_END = 20, 0.01
@@ -84,7 +84,7 @@ def named(of: Set) -> dict[str, str]:
     """Return the networks of a set by kind: the second trainings, too, where they are here."""
     first = {"network": of.network, "other_network": of.other, "transformer": of.transformer}
     again = {f"second_{n}": f"seed=1/{v}" for n, v in first.items() if v in TWICE}
-    again = {n: v for n, v in again.items() if find_status(v) == "trained"}
+    again = {n: v for n, v in again.items() if checkpoint_status(v) == "trained"}
     return {n: v for n, v in first.items() if v} | again
 
 
@@ -104,7 +104,7 @@ class Machines:
         self.test = load_images(of.dataset, "test", NUM_DENOISED, of.size)
         self.beside = {kind: load_denoiser(name) for kind, name in named(of).items()}
         self.network = self.beside.pop("network")
-        self.ideal = denoisers.memory_denoiser(self.train)
+        self.ideal = denoisers.empirical_denoiser(self.train)
         self.linear = fit_gaussian(self.train)
         self.els = cache(lambda k: denoisers.equivariant_denoiser(self.train[: of.num_pool], k))
         self.ls = cache(lambda k: denoisers.local_denoiser(self.train[: of.num_local], k))
@@ -184,7 +184,7 @@ def compare(machines: Machines, rules: dict, start: int) -> tuple[dict, dict]:
     if "transformer" in machines.beside:
         rules |= {"transformer": machines.beside["transformer"]}
     found = {
-        name: sampling.drain(draw(machines, f, machines.batch, start)).x.float()
+        name: sampling.finish(draw(machines, f, machines.batch, start)).x.float()
         for name, f in rules.items()
     }
     r = {}
@@ -312,7 +312,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = read(OUT)
     for name in options.sets:
-        if find_status(SETS[name].network) != "trained":
+        if checkpoint_status(SETS[name].network) != "trained":
             print(f"{name}: no network {SETS[name].network}")
             continue
         key = f"{name}_networks" if options.alone else name

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from gahb_book.measured import FOLDER, read, write
 from gahb_core.data import load_images, open_images
 from gahb_core.denoisers.contract import residual_denoiser
-from gahb_core.files import writing
+from gahb_core.files import atomic_write
 from gahb_core.metrics.pairs import correlation
 from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.noise import add_noise
@@ -155,7 +155,7 @@ def measure(training: Training) -> dict:
 def save(path: Path, content: dict) -> None:
     """Write a file of tensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path) as part:
+    with atomic_write(path) as part:
         torch.save(content, part)
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, cat, cov, linspace
 from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.denoisers.gaussian import gaussian_denoiser
-from gahb_core.metrics.pairs import correlation, nearest
+from gahb_core.metrics.pairs import correlation, nearest_images
 from gahb_core.noise import sample_normal
-from gahb_core.sampling.ascent import ascend, drain
+from gahb_core.sampling.ascent import ascend, finish
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "pairs.json"
@@ -52,15 +52,15 @@ def measure(variant: tuple[str, int]) -> dict[str, dict]:
         drawn = {}
         for s, f in nets.items():
             parts = [
-                drain(ascend(f, y0[i : i + PART], seed=seed, beta=beta, start=i)).x
+                finish(ascend(f, y0[i : i + PART], seed=seed, beta=beta, start=i)).x
                 for i in range(0, NUM, PART)
             ]
             drawn[s] = cat(parts)
-        near = [nearest(x, sets[s]).similarity for s, x in drawn.items()]
+        near = [nearest_images(x, sets[s]).similarity for s, x in drawn.items()]
         pair = correlation(drawn["A"], drawn["B"])
         found[f"{beta:g}"] = {"pair": summarize(pair), "closest": summarize(cat(near))}
     test = load_images(dataset, "test", 1000)
-    found["test"] = summarize(nearest(test, sets["A"]).similarity)
+    found["test"] = summarize(nearest_images(test, sets["A"]).similarity)
     return found
 
 

@@ -30,7 +30,7 @@ def measure_window(corner: tuple[int, int]) -> dict[str, list[float] | float]:
     half = torch.nn.functional.avg_pool2d(photograph, 2)
     x = half[..., row : row + SIDE, column : column + SIDE]
     y = noise.add_noise(x, SIGMA, 0)
-    spectrum = jacobian.top_eigenpairs(f, y, NUM, tol=TOLERANCE, block=16)
+    spectrum = jacobian.top_eigenpairs(f, y, num=NUM, tol=TOLERANCE, block=16)
     contours = canny(x[0, 0].double().numpy(), sigma=1.5)
     near = torch.from_numpy(binary_dilation(contours))
     share = (spectrum.atoms[:, 0].square() * near).sum((1, 2))

@@ -26,11 +26,11 @@ from torch import Tensor
 from gahb_book.measured import read, write
 from gahb_core.data import data_folder
 from gahb_core.metrics.pairs import psnr
-from gahb_core.sampling.ascent import ascend, drain
+from gahb_core.sampling.ascent import ascend, finish
 from gahb_core.sampling.measurements import (
     Measurement,
     constrain,
-    measure_blocks,
+    measure_block_means,
     sample_constrained,
 )
 from gahb_core.training import load_denoiser
@@ -69,14 +69,14 @@ def draw(x: Tensor, measurement: Measurement, beta: float, seed: int) -> tuple[T
     """Return one solution (1, 1, H, W) and how many steps it took."""
     measured = measurement.analyze(x)
     way = sample_constrained(HALF, measurement, measured, x.shape[1:], beta=beta, seed=seed)
-    last = ascend(constrain(FULL, measurement), way.y_end, given=measured, sigma_end=1.0)
-    return drain(last).x, int(way.iterations)
+    last = ascend(constrain(FULL, measurement), way.y_end, condition=measured, sigma_end=1.0)
+    return finish(last).x, int(way.iterations)
 
 
 def measure(name: str, factor: int, beta: float, crop: int | None, num: int) -> dict:
     """Return the figures of one picture; samples that are kept are not drawn again."""
     x = load_luminance(name, crop)
-    measurement = measure_blocks(x.shape[-2:], factor)
+    measurement = measure_block_means(x.shape[-2:], factor)
     samples, steps, seconds = [], [], []
     for seed in range(num):
         path = KEPT / f"{name}_x{factor}_beta{beta}_crop{crop}_{seed}.npz"

@@ -12,7 +12,7 @@ import torch
 
 from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.denoisers.mixture import mixture_denoiser
-from gahb_core.densities.energies import decibels, dual_errors, estimate_log_z
+from gahb_core.densities.energies import dual_score_losses, estimate_log_z, log_p_decibels
 from gahb_core.densities.learned import RadialEnergy
 from gahb_core.noise import make_generator
 
@@ -38,7 +38,7 @@ def errors_on_shells(net: RadialEnergy, seed: int) -> list[float] | None:
     log_z = estimate_log_z(net, points, HIGH, seed)
     exact = mixture_denoiser(torch.full((2,), 0.5), torch.zeros(2, SIZE), SCALES**2)
     y = SCALES[:, None].expand(-1, SIZE)  # one point of each shell
-    off = decibels(-net(y, LOW) - log_z - exact.log_density(y, LOW), SIZE)
+    off = log_p_decibels(-net(y, LOW) - log_z - exact.log_density(y, LOW), SIZE)
     return [round(float(e), 2) for e in off] if off.isfinite().all() else None
 
 
@@ -53,7 +53,7 @@ def measure(variant: tuple[float, int]) -> dict:
     for step in range(STEPS):
         x, sigma = draw_points(BATCH, generator)
         z = torch.randn(x.shape, generator=generator)
-        loss = dual_errors(net, x, sigma[:, None] * z, sigma).score.mean()
+        loss = dual_score_losses(net, x, sigma[:, None] * z, sigma).score.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -16,7 +16,7 @@ from gahb_core import jacobian as jac
 from gahb_core import metrics
 from gahb_core.data import load_images
 from gahb_core.noise import add_noise, sigma_from_psnr
-from gahb_core.training import TWICE, find_recipe, find_status, load_denoiser
+from gahb_core.training import TWICE, checkpoint_status, find_recipe, load_denoiser
 
 OUT = FOLDER / "trainings.json"
 PSNR_IN = (0, 10, 20, 30)
@@ -26,14 +26,14 @@ NUM, NUM_PSNR = 8, 256
 
 def compare_bases(a: torch.Tensor, b: torch.Tensor, shape: tuple[int, ...]) -> dict[str, float]:
     """Return what two Jacobians (D, D) at one noisy image say: of each, and of both."""
-    first, second = (jac.decompose(J, shape) for J in (a, b))
+    first, second = (jac.eigendecompose(J, shape) for J in (a, b))
     num = max(1, round(float(a.trace())))
     inner = float((a * b).sum() / (a.norm() * b.norm()))
     return {
         "trace.0": float(a.trace()), "trace.1": float(b.trace()),
         "above_half.0": int((first.lam > 0.5).sum()), "above_half.1": int((second.lam > 0.5).sum()),
         "asymmetry.0": jac.asymmetry(a), "asymmetry.1": jac.asymmetry(b),
-        "overlap": jac.overlap(first.atoms[:num], second.atoms[:num]), "cosine": inner,
+        "overlap": jac.subspace_overlap(first.atoms[:num], second.atoms[:num]), "cosine": inner,
     }  # fmt: skip
 
 
@@ -51,7 +51,9 @@ def measure(name: str) -> dict:
         rows = []
         for i in range(NUM):
             y = add_noise(x[i : i + 1], sigma, 0, start=i)
-            rows.append(compare_bases(jac.dense(f, y), jac.dense(g, y), x.shape[1:]))
+            rows.append(
+                compare_bases(jac.jacobian_matrix(f, y), jac.jacobian_matrix(g, y), x.shape[1:])
+            )
         for key in rows[0]:
             values = torch.tensor([float(row[key]) for row in rows])
             error = values.std() / NUM**0.5
@@ -62,7 +64,7 @@ def measure(name: str) -> dict:
 def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
-    there = {n: n for n in TWICE if find_status(f"seed=1/{n}") == "trained"}
+    there = {n: n for n in TWICE if checkpoint_status(f"seed=1/{n}") == "trained"}
     measure_missing(OUT, "networks", there, measure, psnr_in=PSNR_IN, num=NUM, num_psnr=NUM_PSNR)
 
 

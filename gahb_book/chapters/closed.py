@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from gahb_book.browser.figure import explore_network
 from gahb_book.plots import use_style
-from gahb_core.denoisers.memory import memory_denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.sampling.ascent import ascend
 
 _LINE = {"weights": [0.4, 0.35, 0.25], "means": [0.2, 0.5, 0.85], "deviations": [0.03, 0.08, 0.04]}
@@ -94,7 +94,7 @@ def explore_peaks(distance: float = 3.0, sigma: float = 0.7, y: float = 0.4) -> 
 
 def _draw_way(points: torch.Tensor, start: list[float], ax: Axes) -> None:
     way: dict[str, Any] = {"h": 0.05, "beta": 0.3, "sigma_end": 0.05, "sigma_0": 1.0, "ramp": False}
-    steps = ascend(memory_denoiser(points), torch.tensor([start]), seed=1, **way)
+    steps = ascend(empirical_denoiser(points), torch.tensor([start]), seed=1, **way)
     track = np.array([step.y[0].numpy() for step in steps])
     ax.plot(*points.T, "o" if len(points) < 10 else "-", color=_ORANGE)
     ax.plot(*track.T, color=_BLUE, linewidth=0.8)

@@ -126,7 +126,7 @@ def explore_front(sigma: float = 0.3) -> Any:
     examples, names = load_examples()
     f, x = load_denoiser(next(iter(NETWORKS))), examples[:1]
     y = add_noise(x, sigma, 0)
-    x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, 12, tol=5e-3)
+    x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, num=12, tol=5e-3)
     data = encode_pictures(examples, names) | {
         "first": 0,
         "sigma": sigma,

@@ -8,10 +8,10 @@ from torch import Tensor
 from gahb_book.browser.figure import explore_network
 from gahb_book.chapters.front import SIGMAS, encode_pictures, picture_of_tiles, signed_colours
 from gahb_core.data import load_images
-from gahb_core.jacobian.products import filters
+from gahb_core.jacobian.products import adaptive_filters
 from gahb_core.multiscale.cascade import Ascent, super_resolve
 from gahb_core.multiscale.denoising import multiscale_denoiser
-from gahb_core.multiscale.haar import haar_decompose, spread
+from gahb_core.multiscale.haar import haar_decompose, upsample_low
 from gahb_core.noise import add_noise
 from gahb_core.training import load_denoiser, load_multiscale
 
@@ -45,7 +45,7 @@ def explore_filters(
     """
     told, first, y = [_field(family, r) for r in fields], fields.index(9), add_noise(x, sigma, 0)
     systems = load_denoiser(told[first]["flat"]), load_multiscale(low, told[first]["details"])
-    found = [signed_colours(filters(f, y, [tuple(pixel)])[0, 0]) for f in systems]
+    found = [signed_colours(adaptive_filters(f, y, pixels=[tuple(pixel)])[0, 0]) for f in systems]
     data = encode_pictures(x, ["the image"]) | {
         "sigma": sigma,
         "sigmas": SIGMAS,
@@ -96,7 +96,7 @@ def explore_cascade(
     model = multiscale_denoiser(lambda y, sigma=None: y, nets)
     start, *reached = super_resolve(model, low[:1], seed=1, details=Ascent(**way))
     final = reached[-1].x
-    added = final - spread(start.x, levels)
+    added = final - upsample_low(start.x, levels)
     keys = {"beta": "beta", "sigma_0": "sigma0", "sigma_end": "sigmaEnd"}
     data = encode_pictures(low, [f"sketch {i + 1}" for i in range(len(items))])
     data |= {"details": list(details)} | {keys[k]: v for k, v in way.items()}

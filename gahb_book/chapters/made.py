@@ -28,7 +28,7 @@ def _harmonics(
 ) -> Any:
     """Return the figure of `maker` in harmonics.js, first seen at x (1, 1, S, S) and σ."""
     f, y = load_denoiser(networks[0]), add_noise(x, sigma, 0)
-    x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, NUM, tol=1e-2)
+    x_hat, spectrum = f(y).detach(), top_eigenpairs(f, y, num=NUM, tol=1e-2)
     atoms = [signed_colours(atom[0]) for atom in spectrum.atoms]
     picture = picture_of_tiles([x, y, x_hat, signed_colours((y - x_hat)[0, 0])], [*tiles, *atoms])
     data = told | {

@@ -12,7 +12,7 @@ from gahb_book.chapters.start import draw_blur, encode_start, fit_start
 from gahb_book.plots import to_uint8
 from gahb_core.bases.wavelets import make_wavelet
 from gahb_core.data import load_images
-from gahb_core.denoisers.memory import memory_denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.jacobian.krylov import top_eigenpairs
 from gahb_core.metrics.pairs import correlation
 from gahb_core.noise import add_noise
@@ -47,9 +47,9 @@ def explore_basis(
     items = items or ITEMS
     x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
     f, y = load_denoiser(next(iter(networks))), add_noise(x[:1], sigma, 0)
-    spectrum = top_eigenpairs(f, y, num, tol=1e-2)
+    spectrum = top_eigenpairs(f, y, num=num, tol=1e-2)
     kept = f"images:{dataset}:A:{set_num}:32"
-    exact = memory_denoiser(load_images(dataset, "A", set_num, 32))(y, sigma)
+    exact = empirical_denoiser(load_images(dataset, "A", set_num, 32))(y, sigma)
     data = encode_pictures(x, [*items.values()]) | {
         "num": num,
         "sigma": sigma,
@@ -83,10 +83,10 @@ def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num
     """
     kept, shape = f"images:{dataset}:A:{num}:32", (1, 32, 32)
     fit = fit_start(load_images(dataset, "A", FITTED, 32))
-    memory = memory_denoiser(load_images(dataset, "A", num, 32))
+    memory = empirical_denoiser(load_images(dataset, "A", num, 32))
     given: dict[str, Any] = {"seed": 1, "sigma_end": 0.02, "mean": draw_blur(fit, 1)}
     ours = sample(load_denoiser(name), 1, shape, **given)
-    theirs = sample(memory, 1, shape, schedule=True, **given)
+    theirs = sample(memory, 1, shape, blind=False, **given)
     data = {
         "start": encode_start(fit),
         "size": 32, "h": 0.01, "beta": 0.1, "sigmaEnd": 0.01, "count": num,
@@ -245,7 +245,7 @@ def explore_photo(
     corner = [round(0.15 * (side - 32)), round(0.45 * (side - 32))]
     x = photo[..., corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
     f, y = load_denoiser(next(iter(networks))), add_noise(x, sigma, 0)
-    spectrum = top_eigenpairs(f, y, num, tol=1e-2)
+    spectrum = top_eigenpairs(f, y, num=num, tol=1e-2)
     data = encode_pictures(x, ["the window"]) | {
         "photo": encode_pictures(photo, [])["examples"],
         "side": side,

@@ -14,11 +14,11 @@ from gahb_book.places import Places, find_root
 from gahb_book.report import batches
 from gahb_book.run import (
     format_report,
-    heed_signals,
     parse_variants,
     run_pages,
     run_processes,
     share_cores,
+    term_as_interrupt,
 )
 from gahb_book.site import build_book, write_contents
 
@@ -42,7 +42,7 @@ def show_recipes(args: argparse.Namespace) -> int:
     table = training.RECIPES[args.profile]
     width = max(map(len, table), default=4)
     for name, recipe in table.items():
-        status = training.find_status(name, args.profile)
+        status = training.checkpoint_status(name, args.profile)
         images = "endless" if recipe.num is None else recipe.num
         what = f"{recipe.architecture} {recipe.size}×{recipe.size}, {images} images"
         print(f"{name:{width}}  {status:10}  {what}, {recipe.num_steps} steps")
@@ -61,7 +61,7 @@ def _choose_recipes(args: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(name for some in found for name in some))
     for name in names:
         training.find_recipe(name, args.profile)  # refuses what is not known
-    status = {name: training.find_status(name, args.profile) for name in names}
+    status = {name: training.checkpoint_status(name, args.profile) for name in names}
     done = [name for name in names if status[name] == "trained" and not args.force]
     for name in done:
         print(f"{name}: already trained (--force trains it again)")
@@ -273,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     args = make_parser().parse_args(argv)
     try:
-        with heed_signals():
+        with term_as_interrupt():
             code = args.function(args)
             sys.stdout.flush()
             return code

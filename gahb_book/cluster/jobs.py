@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from gahb_book.cluster.tickets import (
-    Standing,
+    JobState,
     Ticket,
-    count_standings,
-    find_standings,
+    count_states,
+    find_states,
     read_tickets,
 )
 from gahb_core.files import lock, make_owner, write_safely
@@ -149,7 +149,7 @@ def submit_once(
     """
     with lock(folder / "submit.lock", "the submission of jobs", patience=60):
         known = {t.name: t for t in read_tickets(folder) if t.name in arguments}
-        standings = find_standings(known.values())
+        standings = find_states(known.values())
         living = {n: t for n, t in known.items() if standings[n].kind in ("pending", "running")}
         new = [name for name in arguments if name not in living]
         if new:
@@ -166,22 +166,22 @@ def submit_once(
 
 def follow_jobs(
     tickets: Sequence[Ticket], say: Callable[[str], None], poll: float = POLL
-) -> Iterator[tuple[Ticket, Standing]]:
+) -> Iterator[tuple[Ticket, JobState]]:
     """Yield each job when it has ended, with how it stands and the seconds that it was seen to run.
 
     Every change is said, and now and then how many are pending, running and done. A job without a
     result counts as killed when the cluster has not run it for `LAG` seconds.
     """
-    last: dict[str, Standing] = {}
+    last: dict[str, JobState] = {}
     gone: dict[str, float] = {}
     ran: dict[str, float] = {}
-    ended: dict[str, Standing] = {}
+    ended: dict[str, JobState] = {}
     spoke = time.monotonic()
     for t in tickets:
         say(f"  {t.name}: job {t.job_id}, log {t.log}")
     while len(ended) < len(tickets):
         left = [t for t in tickets if t.name not in ended]
-        for t, now in zip(left, find_standings(left).values(), strict=True):
+        for t, now in zip(left, find_states(left).values(), strict=True):
             ran[t.name] = max(now.seconds, ran.get(t.name, 0.0))
             if now.kind == "failed" and not t.result.exists():
                 if time.monotonic() - gone.setdefault(t.name, time.monotonic()) < LAG:
@@ -196,14 +196,14 @@ def follow_jobs(
                 yield t, now._replace(seconds=ran[t.name])
         if time.monotonic() - spoke > HEARTBEAT:
             spoke = time.monotonic()
-            say("  " + count_standings(ended.get(n) or s for n, s in _counted(tickets, last)))
+            say("  " + count_states(ended.get(n) or s for n, s in _counted(tickets, last)))
         if len(ended) < len(tickets):
             time.sleep(poll)
 
 
-def _counted(tickets: Iterable[Ticket], last: dict) -> Iterator[tuple[str, Standing]]:
+def _counted(tickets: Iterable[Ticket], last: dict) -> Iterator[tuple[str, JobState]]:
     for t in tickets:
-        yield t.name, Standing(*last.get(t.name, ("pending", "")))
+        yield t.name, JobState(*last.get(t.name, ("pending", "")))
 
 
 def make_parting(tickets: Sequence[Ticket], command: str) -> str:
@@ -222,7 +222,7 @@ def run_on_cluster(
     cluster: str,
     say: Callable[[str], None],
     **options: Any,
-) -> Iterator[tuple[str, Standing]]:
+) -> Iterator[tuple[str, JobState]]:
     """Yield name → how its job ended, for `function(*args)` of every name of `arguments`.
 
     Jobs that are at it already are waited for and not submitted again. Where the caller stops
@@ -233,7 +233,7 @@ def run_on_cluster(
         for name, job in zip(arguments, jobs, strict=True):
             error = job.exception()
             lines = [line for line in str(error).splitlines() if line.strip()]
-            yield name, Standing("done") if error is None else Standing("failed", lines[-1])
+            yield name, JobState("done") if error is None else JobState("failed", lines[-1])
         return
     began, tickets = time.time(), []
     try:

@@ -38,7 +38,7 @@ class Ticket(NamedTuple):
         return Path(self.folder) / f"{self.job_id}_0_result.pkl"
 
 
-class Standing(NamedTuple):
+class JobState(NamedTuple):
     """How a job stands: "pending", "running", "done", "failed"; why; seconds that it ran."""
 
     kind: str
@@ -96,7 +96,7 @@ def _read_result(ticket: Ticket) -> str | None:
     return None if outcome == "success" else (lines or ["it failed"])[-1]
 
 
-def find_standings(tickets: Iterable[Ticket]) -> dict[str, Standing]:
+def find_states(tickets: Iterable[Ticket]) -> dict[str, JobState]:
     """Return name → how its job stands."""
     tickets = list(tickets)
     done = {t.name for t in tickets if t.result.exists()}
@@ -107,19 +107,19 @@ def find_standings(tickets: Iterable[Ticket]) -> dict[str, Standing]:
         state, reason, seconds = (known or {}).get(t.job_id, ("", "", 0.0))
         if t.name in done:
             why = _read_result(t)
-            found[t.name] = Standing("done" if why is None else "failed", why or "")
+            found[t.name] = JobState("done" if why is None else "failed", why or "")
         elif known is None:
-            found[t.name] = Standing("pending", "the cluster does not answer")
+            found[t.name] = JobState("pending", "the cluster does not answer")
         elif state in LIVING:
-            found[t.name] = Standing(LIVING[state], "" if reason == "None" else reason, seconds)
+            found[t.name] = JobState(LIVING[state], "" if reason == "None" else reason, seconds)
         else:
             ended = f"SLURM says {state}" if state else "SLURM no longer knows it"
             why = f"it was ended from outside, without a result ({ended}); see {t.log}"
-            found[t.name] = Standing("failed", why, seconds)
+            found[t.name] = JobState("failed", why, seconds)
     return found
 
 
-def count_standings(standings: Iterable[Standing]) -> str:
+def count_states(standings: Iterable[JobState]) -> str:
     """Return how many jobs stand how, such as "2 pending, 1 running, 0 done, 0 failed"."""
     kinds = [s.kind for s in standings]
     return ", ".join(f"{kinds.count(k)} {k}" for k in ("pending", "running", "done", "failed"))
@@ -134,7 +134,7 @@ def format_status(folder: Path) -> str:
     standings = []
     lines = [f"{'name':{width}}  {'job':>9}  state    "]
     for t in tickets:
-        (now,) = find_standings([t]).values()
+        (now,) = find_states([t]).values()
         standings.append(now)
         lines.append(f"{t.name:{width}}  {t.job_id:>9}  {now.kind:8} {now.detail or t.log}")
-    return "\n".join([*lines, f"jobs: {count_standings(standings)}"])
+    return "\n".join([*lines, f"jobs: {count_states(standings)}"])

@@ -3,7 +3,7 @@
 `book/pages.yml` lists the pages; `gahb run` executes them, several at once.
 """
 
-from gahb_book.run.jobs import count_cores, heed_signals, run_processes, share_cores
+from gahb_book.run.jobs import count_cores, run_processes, share_cores, term_as_interrupt
 from gahb_book.run.listing import load_pages, load_prose
 from gahb_book.run.outcomes import Outcome, format_report
 from gahb_book.run.pages import run_pages
@@ -16,7 +16,6 @@ __all__ = [
     "Page",
     "count_cores",
     "format_report",
-    "heed_signals",
     "load_pages",
     "load_prose",
     "make_variant",
@@ -26,4 +25,5 @@ __all__ = [
     "run_processes",
     "select_pages",
     "share_cores",
+    "term_as_interrupt",
 ]

@@ -16,15 +16,15 @@ from pathlib import Path
 
 from gahb_book.inputs import newest_input
 from gahb_book.places import Places
-from gahb_book.run.jobs import heed_signals
+from gahb_book.run.jobs import term_as_interrupt
 from gahb_book.run.kernel import INPUTS, kernel_folder, make_engine, set_environment
 from gahb_book.run.listing import load_pages
 from gahb_book.run.notebooks import choose_parameters, read_notebook
-from gahb_book.run.outcomes import accounted
+from gahb_book.run.outcomes import outcome_written
 from gahb_book.run.spec import Page, select_pages
 from gahb_book.run.stamp import is_current, page_fingerprint, write_stamp
 from gahb_book.run.variants import make_variant
-from gahb_core.files import Busy, lock, make_part, sweep, write_safely
+from gahb_core.files import Locked, lock, make_part, remove_orphans, write_safely
 
 # at the beginning of a line: what is within a function or a condition may not come to pass
 SHOWS = re.compile(r"^(plt\.show|show_figure)\(", re.MULTILINE)
@@ -162,10 +162,10 @@ def _make(page: Page, places: Places, timeout: float | None) -> None:
     part, part_results = make_part(executed), make_part(results)
     for folder in {part.parent, part_results.parent}:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_orphans(folder)
     places.failed(page.name).unlink(missing_ok=True)
     at: list[int] = []
-    with accounted(page, places) as reasons:
+    with outcome_written(page, places) as reasons:
         try:
             read_notebook(page.notebook)  # a damaged one is refused before anything is begun
             before, began = page_fingerprint(page, places, []), time.time_ns()
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--variant", type=json.loads, default={}, help="parameters, as JSON")
     args = parser.parse_args(argv)
     try:
-        with heed_signals():
+        with term_as_interrupt():
             (page,) = select_pages(pages := load_pages(args.root), [args.page])
             page = make_variant(page, args.variant, pages)
             execute_page(
@@ -228,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
             )
     except (OSError, PageError, ValueError) as error:  # OSError: Busy, too
         print(error, flush=True)
-        return BUSY if isinstance(error, Busy) else 1
+        return BUSY if isinstance(error, Locked) else 1
     except KeyboardInterrupt:
         return 130
     return 0

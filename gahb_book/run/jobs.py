@@ -67,7 +67,7 @@ def _follow_parent() -> None:
 
 
 @contextlib.contextmanager
-def heed_signals() -> Iterator[None]:
+def term_as_interrupt() -> Iterator[None]:
     """In this block TERM does what Ctrl-C does, and the process ends when its parent does.
 
     The latter for processes that `run_processes` started: their standard input is a pipe that
@@ -142,7 +142,7 @@ def run_processes(
     """Yield what happens while `commands` (name → argv) run, `num_jobs` at a time.
 
     A job that fails does not stop the others. Leaving the loop early ends the running ones, and
-    they end when this process does, if they heed signals (`heed_signals`).
+    they end when this process does, if they heed signals (`term_as_interrupt`).
 
     Raises:
         ValueError: when `num_jobs` is less than 1.

@@ -10,7 +10,7 @@ from typing import Any
 
 import gahb_core
 from gahb_book import inputs, record
-from gahb_core.files import make_owner, sweep
+from gahb_core.files import make_owner, remove_orphans
 
 MOST_SOCKET = 103  # bytes of a socket's path, the least that systems allow
 SOCKET = "k-ipc-1"
@@ -42,7 +42,7 @@ def _choose_base() -> Path:
 def kernel_folder() -> Iterator[Path]:
     """Yield a folder for a kernel's files, and remove it; those that dead processes left go too."""
     base = _choose_base()
-    sweep(base)
+    remove_orphans(base)
     with tempfile.TemporaryDirectory(prefix=f"gahb-{make_owner()}_", dir=base) as name:
         yield Path(name)
 

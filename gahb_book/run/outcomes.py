@@ -58,7 +58,7 @@ def write_outcome(outcome: Outcome, places: Places) -> None:
 
 
 @contextlib.contextmanager
-def accounted(page: Page, places: Places) -> Iterator[list[str]]:
+def outcome_written(page: Page, places: Places) -> Iterator[list[str]]:
     """Write the outcome of a page when the block ends: "failed", where the list yielded says why.
 
     Nothing is written where the block raises and the list is empty.

@@ -19,7 +19,7 @@ from gahb_book.run.outcomes import Outcome, longest_first, read_outcome, write_o
 from gahb_book.run.spec import Page, select_pages
 from gahb_book.run.stamp import is_current
 from gahb_book.run.variants import base_name, make_variant
-from gahb_core.files import Busy, lock, sweep, write_if_changed
+from gahb_core.files import Locked, lock, remove_orphans, write_if_changed
 
 HEARTBEAT = 10.0  # seconds between two lines about a page that is running
 
@@ -96,7 +96,7 @@ def _run_cluster(
 def _note_missing(page: Page, places: Places, missing: str) -> Outcome:
     """Put a note in the place of a page that cannot run here, unless another process makes it."""
     outcome = Outcome(page.name, "not run", detail=missing)
-    with contextlib.suppress(Busy), lock(places.lock(page.name), f"page {page.name}", patience=0):
+    with contextlib.suppress(Locked), lock(places.lock(page.name), f"page {page.name}", patience=0):
         places.stamp(page.name).unlink(missing_ok=True)
         places.results(page.name).unlink(missing_ok=True)
         write_if_changed(places.executed(page.name), make_note_page(page.notebook, missing))
@@ -157,7 +157,7 @@ def run_pages(
     outcomes: dict[str, Outcome] = {}
     for folder in ("executed", "results"):
         (places.build / folder).mkdir(parents=True, exist_ok=True)  # or says here that it cannot
-        sweep(places.build / folder)
+        remove_orphans(places.build / folder)
     more = ["--force"] * force + ([] if timeout is None else ["--timeout", str(timeout)])
     for group in ([p for p in pages if not p.results], [p for p in pages if p.results]):
         known, todo = _sort_out(group, places, force)

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from gahb_core.data.files import MissingData, data_folder
-from gahb_core.files import writing
+from gahb_core.files import atomic_write
 
 # the data set's own place (Align&Cropped Images), the MD5 sum that it is known by, and its pictures
 CELEBA = (
@@ -50,7 +50,7 @@ def _download_celeba(path: Path) -> None:
     """Bring the archive, by parts to the disk, whole and right or not at all."""
     by_hand = f"bring img_align_celeba.zip of the data set's page by hand to {path}"
     try:
-        with writing(path) as part:
+        with atomic_write(path) as part:
             with urllib.request.urlopen(CELEBA, timeout=60) as answer, part.open("wb") as file:
                 shutil.copyfileobj(answer, file)
             with part.open("rb") as file:

@@ -23,7 +23,7 @@ from gahb_core.data.files import (
     read_images,
     without_near_duplicates,
 )
-from gahb_core.files import writing
+from gahb_core.files import atomic_write
 from gahb_core.images.family import Family
 from gahb_core.images.resize import resize_area
 
@@ -81,7 +81,7 @@ def fetch_faces(url: str = ARCHIVE) -> Path:
     path = data_folder() / FILE
     archive = download(url, f"try again, or bring {FILE} by hand to {path}")
     images = check_pixels(read_archive(archive), SHA256, url)
-    with writing(path) as part:
+    with atomic_write(path) as part:
         np.savez_compressed(part, images=images)
     return path
 

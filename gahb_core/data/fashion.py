@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.data.files import read_images, without_near_duplicates
-from gahb_core.files import writing
+from gahb_core.files import atomic_write
 from gahb_core.images.family import Family
 from gahb_core.images.resize import resize_area
 
@@ -45,7 +45,7 @@ def make_embedded(folder: Path, target: Path = EMBEDDED) -> np.ndarray:
     images = np.concatenate([_read_idx(folder / name, sha) for name, sha in SOURCES.items()])
     images = images[np.random.default_rng(2024).permutation(len(images))]
     images = images[without_near_duplicates(images, most=22_000)]
-    with writing(target) as part:
+    with atomic_write(target) as part:
         np.savez_compressed(part, images=images)
     return images
 

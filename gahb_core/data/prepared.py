@@ -22,7 +22,7 @@ from PIL import Image
 from gahb_core.data.celeba_lsun import NAMES, open_source
 from gahb_core.data.files import BLOCK, Distinct, MissingData, check_pixels, data_folder
 from gahb_core.data.pictures import centre_square
-from gahb_core.files import lock, sweep, write_safely, writing
+from gahb_core.files import atomic_write, lock, remove_orphans, write_safely
 from gahb_core.images.family import Family
 from gahb_core.images.resize import resize_area
 
@@ -177,7 +177,10 @@ def _write(path: Path, rows: np.ndarray, made_from: dict) -> None:
     shape = (len(rows), *rows.dtype["pixels"].shape)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     digest = hashlib.sha256()
-    with writing(path) as part, part.open("wb") as file:  # no map: a full disk is an error, then
+    with (
+        atomic_write(path) as part,
+        part.open("wb") as file,
+    ):  # no map: a full disk is an error, then
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), BLOCK):
             block = rows["pixels"][start : start + BLOCK].tobytes()
@@ -209,7 +212,7 @@ def prepare(name: str, size: int = DEFAULT_SIZE, say: Callable = print) -> Path:
         _load(path, name, size)
         return path
     with lock(path.with_suffix(".lock"), f"the images of {name}"):
-        sweep(path.parent)
+        remove_orphans(path.parent)
         if not _is_there(path):
             _prepare(path, name, size, say)
     return path

@@ -1,7 +1,7 @@
 """Denoisers: the contract f(y, sigma) → x_hat; exact ones, local ones, and those that shrink.
 
 What returns one is called by what it is or does, and ends in `_denoiser`: `gaussian_denoiser`,
-`memory_denoiser`, `threshold_denoiser`; `make_` is for images, bases and networks.
+`empirical_denoiser`, `threshold_denoiser`; `make_` is for images, bases and networks.
 """
 
 from gahb_core.denoisers.blind import BlindMean, blind_denoiser
@@ -16,20 +16,20 @@ from gahb_core.denoisers.contours import (
 )
 from gahb_core.denoisers.contract import (
     Denoiser,
+    NoiseConditional,
     Residual,
-    Told,
+    append_sigma,
     blind_sigma,
     estimate_sigma,
-    needed_sigma,
+    noise_conditional_denoiser,
+    require_sigma,
     residual_denoiser,
     score,
-    told_denoiser,
-    with_sigma,
 )
 from gahb_core.denoisers.disks import Disks, disk_denoiser, refine_disks
+from gahb_core.denoisers.empirical import Empirical, empirical_denoiser
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.denoisers.layouts import Group, Layout
-from gahb_core.denoisers.memory import Memory, memory_denoiser
 from gahb_core.denoisers.mixture import Mixture, mixture_denoiser
 from gahb_core.denoisers.patches import (
     Patches,
@@ -57,12 +57,13 @@ __all__ = [
     "BlindMean",
     "Denoiser",
     "Disks",
+    "Empirical",
     "Gaussian",
     "Group",
     "Layout",
-    "Memory",
     "Mixture",
     "Mmse",
+    "NoiseConditional",
     "Patches",
     "Posterior",
     "PosteriorSpectrum",
@@ -70,7 +71,7 @@ __all__ = [
     "Regions",
     "Residual",
     "Sinusoids",
-    "Told",
+    "append_sigma",
     "blind_denoiser",
     "blind_sigma",
     "contour_covariance",
@@ -79,6 +80,7 @@ __all__ = [
     "crop_denoiser",
     "cycle_spin_denoiser",
     "disk_denoiser",
+    "empirical_denoiser",
     "equivariant_denoiser",
     "estimate_mmse",
     "estimate_sigma",
@@ -86,14 +88,14 @@ __all__ = [
     "gaussian_denoiser",
     "grid_shifts",
     "local_denoiser",
-    "memory_denoiser",
     "mixture_denoiser",
-    "needed_sigma",
+    "noise_conditional_denoiser",
     "oracle_denoiser",
     "ray_denoiser",
     "refine_disks",
     "region_covariance",
     "region_denoiser",
+    "require_sigma",
     "residual_denoiser",
     "score",
     "shrinkage_denoiser",
@@ -101,9 +103,7 @@ __all__ = [
     "sure_denoiser",
     "sure_threshold",
     "threshold_denoiser",
-    "told_denoiser",
     "universal_factor",
     "wiener_denoiser",
     "wiener_factors",
-    "with_sigma",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
-from gahb_core.noise import as_rows, per_image
+from gahb_core.noise import broadcast_sigma, flatten_images
 from gahb_core.probes import estimate
 
 
@@ -31,7 +31,8 @@ class Denoiser(Protocol):
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode, and leave every module in the mode in which it was."""
     training = [module for module in net.modules() if module.training]
     try:
         net.eval()
@@ -56,7 +57,7 @@ class Residual:
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return y − net(y); `sigma` is ignored."""
         check_floating(y, "y")
-        with _evaluating(self.net):
+        with evaluating(self.net):
             return y - self.net(self.network_input(y, sigma)[0])
 
     def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:
@@ -64,13 +65,13 @@ class Residual:
         return y, 0
 
 
-def with_sigma(y: Tensor, sigma: float | Tensor) -> Tensor:
+def append_sigma(y: Tensor, sigma: float | Tensor) -> Tensor:
     """Return `y` (B, C, H, W) and σ as one more, constant channel: (B, C + 1, H, W)."""
-    level = needed_sigma(sigma, y).expand(len(y), 1, *y.shape[2:])
+    level = require_sigma(sigma, y).expand(len(y), 1, *y.shape[2:])
     return torch.cat([y, level], 1)
 
 
-class Told(Residual):
+class NoiseConditional(Residual):
     """The denoiser of a network that is told σ: f(y, σ) = y − net(y, σ); it is not blind.
 
     Without constants, net(a y, a σ) = a net(y, σ): at another brightness it needs another σ.
@@ -78,12 +79,12 @@ class Told(Residual):
 
     def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:
         """Return what the network is given: `y`, and σ as a channel after it."""
-        return with_sigma(y, sigma), 0
+        return append_sigma(y, sigma), 0
 
 
-def told_denoiser(net: nn.Module) -> Told:
+def noise_conditional_denoiser(net: nn.Module) -> NoiseConditional:
     """Return the denoiser f(y, σ) = y − net(y, σ) of a network of a channel more than y has."""
-    return Told(net)
+    return NoiseConditional(net)
 
 
 def residual_denoiser(net: nn.Module) -> Residual:
@@ -91,7 +92,7 @@ def residual_denoiser(net: nn.Module) -> Residual:
     return Residual(net)
 
 
-def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
+def require_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
     """Return `sigma` shaped to multiply `y`, for denoisers that cannot do without it.
 
     Raises:
@@ -99,7 +100,7 @@ def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
     """
     if sigma is None:
         raise ValueError("sigma must be given: this denoiser is not blind (sigma is None)")
-    s = per_image(sigma, y)
+    s = broadcast_sigma(sigma, y)
     if not bool((s > 0).all()):
         raise ValueError(f"sigma must be positive, not {sigma}")
     if not bool((s.square() > 0).all()):
@@ -107,22 +108,22 @@ def needed_sigma(sigma: float | Tensor | None, y: Tensor) -> Tensor:
     return s
 
 
-def score(f: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
+def score(denoiser: Denoiser, y: Tensor, sigma: float | Tensor) -> Tensor:
     """Return (f(y) − y)/σ², of the shape of `y`: ∇log p_σ(y) where f is the posterior mean.
 
     Source: Miyasawa 1961, Tweedie in Robbins 1956; paper (a), section 2.1.
     """
     check_floating(y, "y")
-    return (estimate(f, y, sigma) - y) / needed_sigma(sigma, y) ** 2
+    return (estimate(denoiser, y, sigma) - y) / require_sigma(sigma, y) ** 2
 
 
-def blind_sigma(f: Denoiser, y: Tensor) -> Tensor:
+def blind_sigma(denoiser: Denoiser, y: Tensor) -> Tensor:
     """Return σ̂ = ‖y − f(y)‖ / √D of each image, shape (B,), for a blind denoiser.
 
     It is the σ that the denoiser acts as if it saw. It sits below the true one by what the
     denoiser leaves of the noise: E‖y − f*(y)‖² = σ²D − MSE summed over pixels.
     """
-    return estimate_sigma(y, estimate(f, check_floating(y, "y")))
+    return estimate_sigma(y, estimate(denoiser, check_floating(y, "y")))
 
 
 def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
@@ -135,4 +136,4 @@ def estimate_sigma(y: Tensor, x_hat: Tensor) -> Tensor:
         raise ValueError(f"x_hat must be of shape {tuple(y.shape)} as y, not {tuple(x_hat.shape)}")
     if 0 in y.shape[1:]:
         raise ValueError(f"y must have pixels, not be of shape {tuple(y.shape)}")
-    return as_rows(x_hat - y).pow(2).mean(1).sqrt()
+    return flatten_images(x_hat - y).pow(2).mean(1).sqrt()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_images, check_number, check_points
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 from gahb_core.images import cover_disks
 
@@ -203,7 +203,7 @@ class Disks(Posterior):
     def _rows(self, y: Tensor, sigma: float | Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Return each image (D,) and its σ, float64."""
         check_points(y, (1, self.size, self.size))
-        s = needed_sigma(sigma, y).flatten().double().expand(len(y))
+        s = require_sigma(sigma, y).flatten().double().expand(len(y))
         return list(zip(y.double().flatten(1).unbind(0), s.unbind(0), strict=True))
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gahb_core.bases.basis import Basis
 from gahb_core.checks import check_finite, check_number, check_points
-from gahb_core.denoisers.contract import needed_sigma
-from gahb_core.noise import as_rows, sample_normal
+from gahb_core.denoisers.contract import require_sigma
+from gahb_core.noise import flatten_images, sample_normal
 
 
 class Gaussian:
@@ -26,7 +26,7 @@ class Gaussian:
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return ⟨y − mean, e_k⟩ (B, D), λ_k (D,), and σ² (B or 1, 1)."""
         check_points(y, self.mean.shape)
-        variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
+        variance = require_sigma(sigma, y).reshape(-1, 1) ** 2
         return self.basis.analyze(y - self.mean.to(y)), self.variances.to(y), variance
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -56,7 +56,7 @@ def _eigenbasis(covariance: Tensor, shape: torch.Size) -> tuple[Tensor, Basis]:
     lam, vectors = torch.linalg.eigh(covariance)
 
     def analyze(x: Tensor) -> Tensor:
-        return as_rows(x) @ vectors.to(x)
+        return flatten_images(x) @ vectors.to(x)
 
     def synthesize(c: Tensor) -> Tensor:
         return (c @ vectors.T.to(c)).reshape(len(c), *shape)

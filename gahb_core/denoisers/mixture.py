@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_points
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.gaussian import clamp_variances
-from gahb_core.noise import as_rows, make_generator, sample_normal
+from gahb_core.noise import flatten_images, make_generator, sample_normal
 
 
 class Mixture:
@@ -29,8 +29,8 @@ class Mixture:
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return ⟨y − m_k, e_kd⟩ (B, K, D), their variances given k, and log w_k N(y; k) (B, K)."""
         check_points(y, self.means.shape[1:])
-        variance = needed_sigma(sigma, y).reshape(-1, 1, 1) ** 2
-        away = as_rows(y)[:, None] - self.means.to(y).reshape(len(self.means), -1)
+        variance = require_sigma(sigma, y).reshape(-1, 1, 1) ** 2
+        away = flatten_images(y)[:, None] - self.means.to(y).reshape(len(self.means), -1)
         c = torch.einsum("bkd,kde->bke", away, self.axes.to(y))
         spread = self.variances.to(y) + variance
         log_normal = -0.5 * (c.square() / spread + torch.log(2 * math.pi * spread)).sum(2)
@@ -60,7 +60,7 @@ class Mixture:
         """
         _, spread, _ = self._read(y, sigma)
         r, means = self._components(y, sigma)
-        variance = needed_sigma(sigma, y).reshape(-1, 1, 1) ** 2
+        variance = require_sigma(sigma, y).reshape(-1, 1, 1) ** 2
         axes = self.axes.to(y)
         shrunk = self.variances.to(y) * variance / spread
         within = torch.einsum("bk,bke,kde,kfe->bdf", r, shrunk, axes, axes)

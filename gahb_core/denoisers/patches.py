@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.layouts import (
     Group,
     Layout,
@@ -198,7 +198,7 @@ class Patches:
                 f"y must have the image shape of the training set, "
                 f"{tuple(self.train.shape[1:])}, not {tuple(y.shape[1:])}"
             )
-        return needed_sigma(sigma, y).flatten() ** 2
+        return require_sigma(sigma, y).flatten() ** 2
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the posterior mean, of the shape of `y` (B, C, H, W)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.noise import add_noise
 from gahb_core.probes import estimate
 
@@ -97,7 +97,7 @@ def _stack(rows: list[Tensor], y: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _each(y: Tensor, sigma: float | Tensor) -> list[tuple[Tensor, float]]:
     """Return each image (1, ...) with its σ."""
-    every = needed_sigma(sigma, y).flatten().tolist()
+    every = require_sigma(sigma, y).flatten().tolist()
     every = every * len(y) if len(every) == 1 else every
     return [(y[i : i + 1], s) for i, s in enumerate(every)]
 
@@ -122,11 +122,13 @@ def _eigenpairs(factors: Tensor, num: int) -> tuple[Tensor, Tensor]:
     return lam, torch.linalg.qr(rows.T).Q.T
 
 
-def estimate_mmse(f: Posterior, x: Tensor, sigma: float, *, seed: int = 0, start: int = 0) -> Mmse:
+def estimate_mmse(
+    denoiser: Posterior, x: Tensor, sigma: float, *, seed: int = 0, start: int = 0
+) -> Mmse:
     """Return the least mean squared error at `sigma`, over clean images `x` drawn from the prior.
 
     Args:
-        f: the exact denoiser of the law of `x`.
+        denoiser: the exact denoiser of the law of `x`.
         x: (N, C, H, W); N of at least 2.
         sigma: standard deviation of the noise, in image units.
         seed: of the noise, one stream an image (see `noise.add_noise`).
@@ -138,8 +140,8 @@ def estimate_mmse(f: Posterior, x: Tensor, sigma: float, *, seed: int = 0, start
     if len(check_floating(x, "x")) < 2:
         raise ValueError(f"x must hold at least 2 images, not {len(x)}")
     y = add_noise(x, sigma, seed, start)
-    known = f.posterior_mse(y, sigma).double()
-    squared = (estimate(f, y, sigma) - x).double().square().flatten(1).sum(1)
+    known = denoiser.posterior_mse(y, sigma).double()
+    squared = (estimate(denoiser, y, sigma) - x).double().square().flatten(1).sum(1)
     error = float(known.std() / len(x) ** 0.5)
     return Mmse(float(known.mean()), error, float(squared.mean()))
 

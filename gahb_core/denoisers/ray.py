@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from gahb_core.checks import check_finite, check_points
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 
 
@@ -23,7 +23,7 @@ class Ray(Posterior):
     def _read(self, y: Tensor, sigma: float | Tensor | None) -> tuple[Tensor, Tensor]:
         """Return E[a | y] and its variance, (B,) each, float64."""
         check_points(y, self.image.shape)
-        s = needed_sigma(sigma, y).reshape(-1, 1).double()
+        s = require_sigma(sigma, y).reshape(-1, 1).double()
         image = self.image.to(y.device).flatten()
         power = image.square().sum()
         seen = (y.double().flatten(1) @ image / power)[:, None]

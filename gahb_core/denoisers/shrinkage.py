@@ -19,7 +19,7 @@ from gahb_core.checks import (
     check_number,
     check_whole,
 )
-from gahb_core.denoisers.contract import Denoiser, needed_sigma
+from gahb_core.denoisers.contract import Denoiser, require_sigma
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
 from gahb_core.probes import estimate
 
@@ -43,7 +43,7 @@ def shrinkage_denoiser(basis: Basis, rule: Rule, mean: Tensor | float = 0.0) -> 
         mean = check_number(mean, "mean")
 
     def denoiser(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        s = needed_sigma(sigma, y).reshape(-1, 1)
+        s = require_sigma(sigma, y).reshape(-1, 1)
         centre = torch.as_tensor(mean, dtype=y.dtype, device=y.device)
         return centre + basis.synthesize(rule(basis.analyze(y - centre), s))
 

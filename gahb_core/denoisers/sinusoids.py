@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_points
-from gahb_core.denoisers.contract import needed_sigma
+from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.posterior import Posterior, window_rule
 
 
@@ -39,7 +39,7 @@ class Sinusoids(Posterior):
         δ is the angle between the wave's phase and the phase of t.
         """
         check_points(y, (1, self.size, self.size))
-        variance = needed_sigma(sigma, y).reshape(-1, 1).double() ** 2
+        variance = require_sigma(sigma, y).reshape(-1, 1).double() ** 2
         t = (y.double().flatten(1) - 0.5) @ self._waves(y).T
         norm = (t.square().sum(1, keepdim=True) + 1e-30).sqrt()
         half = self.size**2 / 2

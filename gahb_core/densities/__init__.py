@@ -1,35 +1,35 @@
 """Densities: energies U(y, σ), whose gradient is a denoiser and whose value is −log p_σ(y)."""
 
 from gahb_core.densities.energies import (
-    DualErrors,
+    DualScoreLosses,
     Energy,
     EnergyDenoiser,
     ExactEnergy,
-    bits,
-    decibels,
-    dual_errors,
+    bits_per_dim,
+    dual_score_losses,
     energy_denoiser,
     estimate_log_z,
     exact_energy,
+    log_p_decibels,
     time_score,
 )
 from gahb_core.densities.errors import denoising_errors, log_p_from_errors
 from gahb_core.densities.learned import EnergyNet, RadialEnergy
 
 __all__ = [
-    "DualErrors",
+    "DualScoreLosses",
     "Energy",
     "EnergyDenoiser",
     "EnergyNet",
     "ExactEnergy",
     "RadialEnergy",
-    "bits",
-    "decibels",
+    "bits_per_dim",
     "denoising_errors",
-    "dual_errors",
+    "dual_score_losses",
     "energy_denoiser",
     "estimate_log_z",
     "exact_energy",
+    "log_p_decibels",
     "log_p_from_errors",
     "time_score",
 ]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating, check_number
-from gahb_core.denoisers.contract import Denoiser, needed_sigma
-from gahb_core.noise import add_noise, as_rows, per_image
+from gahb_core.denoisers.contract import Denoiser, require_sigma
+from gahb_core.noise import add_noise, broadcast_sigma, flatten_images
 
 
 @runtime_checkable
@@ -34,23 +34,25 @@ class Energy(Protocol):
 class ExactEnergy:
     """U(y, σ) = −log p_σ(y) of a prior whose blurred density is known; its constant is 0."""
 
-    def __init__(self, prior: Denoiser) -> None:
-        self.prior = prior
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return −log p_σ(y), (B,)."""
-        return -self.prior.log_density(y, sigma)
+        return -self.denoiser.log_density(y, sigma)
 
 
-def exact_energy(prior: Denoiser) -> ExactEnergy:
+def exact_energy(denoiser: Denoiser) -> ExactEnergy:
     """Return the energy −log p_σ of an exact denoiser: a Gaussian, a mixture, a finite set.
 
     Raises:
         ValueError: where the denoiser has no `log_density`.
     """
-    if not callable(getattr(prior, "log_density", None)):
-        raise ValueError(f"prior must have a log_density, and a {type(prior).__name__} has none")
-    return ExactEnergy(prior)
+    if not callable(getattr(denoiser, "log_density", None)):
+        raise ValueError(
+            f"denoiser must have a log_density, and a {type(denoiser).__name__} has none"
+        )
+    return ExactEnergy(denoiser)
 
 
 class EnergyDenoiser:
@@ -61,7 +63,7 @@ class EnergyDenoiser:
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return x̂, of the shape of `y`."""
-        variance = needed_sigma(sigma, check_floating(y, "y")) ** 2
+        variance = require_sigma(sigma, check_floating(y, "y")) ** 2
         slope = torch.func.grad(lambda v: self.energy(v, sigma).sum())(y)
         return y - variance * slope
 
@@ -73,12 +75,12 @@ def energy_denoiser(energy: Energy) -> EnergyDenoiser:
 
 def time_score(energy: Energy, y: Tensor, sigma: float | Tensor) -> Tensor:
     """Return t ∂_t U / D, (B,), t = σ²: ½ (1 − E[‖y − x‖² | y] / (t D)) of an exact energy."""
-    level = needed_sigma(sigma, check_floating(y, "y")).reshape(-1).expand(len(y))
+    level = require_sigma(sigma, check_floating(y, "y")).reshape(-1).expand(len(y))
     slope = torch.func.grad(lambda s: energy(y, s).sum())(level.clone())
     return 0.5 * level * slope / y[0].numel()
 
 
-class DualErrors(NamedTuple):
+class DualScoreLosses(NamedTuple):
     """The two errors of an energy at noisy images, of each image, (B,).
 
     Attributes:
@@ -91,7 +93,9 @@ class DualErrors(NamedTuple):
 
 
 @torch.enable_grad()
-def dual_errors(energy: Energy, x: Tensor, noise: Tensor, sigma: float | Tensor) -> DualErrors:
+def dual_score_losses(
+    energy: Energy, x: Tensor, noise: Tensor, sigma: float | Tensor
+) -> DualScoreLosses:
     """Return both errors of `energy` at y = x + noise, to be differentiated in its parameters.
 
     They are made of derivatives, and so are recorded where the caller records none, too.
@@ -106,17 +110,19 @@ def dual_errors(energy: Energy, x: Tensor, noise: Tensor, sigma: float | Tensor)
         ValueError: where the shapes differ or `sigma` is not positive; within inference mode.
     """
     if torch.is_inference_mode_enabled():
-        raise ValueError("dual_errors must be called outside torch.inference_mode: they are slopes")
+        raise ValueError(
+            "dual_score_losses must be called outside torch.inference_mode: they are slopes"
+        )
     if check_floating(noise, "noise").shape != check_floating(x, "x").shape:
         raise ValueError(f"noise must be of shape {tuple(x.shape)} as x, not {tuple(noise.shape)}")
-    level = needed_sigma(sigma, x).reshape(-1).expand(len(x)).clone().requires_grad_()
+    level = require_sigma(sigma, x).reshape(-1).expand(len(x)).clone().requires_grad_()
     y = (x + noise).requires_grad_()
     total = energy(y, level).sum()
     slope, slope_s = torch.autograd.grad(total, (y, level), create_graph=True)
     s, size = level.detach(), x[0].numel()
-    miss = as_rows(noise - per_image(s, x) ** 2 * slope).square().mean(1) / s**2
-    wanted = 0.5 * (1 - as_rows(noise).square().mean(1) / s**2)
-    return DualErrors(miss, (wanted - 0.5 * s * slope_s / size).square())
+    miss = flatten_images(noise - broadcast_sigma(s, x) ** 2 * slope).square().mean(1) / s**2
+    wanted = 0.5 * (1 - flatten_images(noise).square().mean(1) / s**2)
+    return DualScoreLosses(miss, (wanted - 0.5 * s * slope_s / size).square())
 
 
 def estimate_log_z(energy: Energy, x: Tensor, sigma: float, seed: int) -> float:
@@ -137,17 +143,17 @@ def estimate_log_z(energy: Energy, x: Tensor, sigma: float, seed: int) -> float:
     """
     sigma = check_number(sigma, "sigma", above=0)
     check_count(len(check_floating(x, "x")), "the number of images of x", 2)
-    size, v = x[0].numel(), float(as_rows(x).var(0).mean())
+    size, v = x[0].numel(), float(flatten_images(x).var(0).mean())
     with torch.no_grad():
         mean = float(energy(add_noise(x, sigma, seed), sigma).double().mean())
     return 0.5 * size * math.log(2 * math.pi * math.e * (sigma**2 + v)) - mean
 
 
-def decibels(log_p: Tensor, size: int) -> Tensor:
+def log_p_decibels(log_p: Tensor, size: int) -> Tensor:
     """Return a log density (nats) of `size` pixels in decibels a dimension: 10 log_p/(D ln 10)."""
     return log_p * (10 / (check_count(size, "size") * math.log(10)))
 
 
-def bits(log_p: Tensor, size: int) -> Tensor:
+def bits_per_dim(log_p: Tensor, size: int) -> Tensor:
     """Return bits a dimension of pixels in [0, 1] written in 256 levels: 8 − log_p/(D ln 2)."""
     return 8 - log_p / (check_count(size, "size") * math.log(2))

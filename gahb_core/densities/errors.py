@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating, check_number
-from gahb_core.noise import as_rows, sample_normal
+from gahb_core.noise import flatten_images, sample_normal
 from gahb_core.probes import estimate
 
 
@@ -51,7 +51,7 @@ def denoising_errors(
         for draw in range(num_draws):
             for k, s in enumerate(levels):
                 z = sample_normal(drawn, seed, key=f"draw {draw}, level {k}").to(x)
-                off = as_rows(estimate(denoiser, x + s * z, s) - x)
+                off = flatten_images(estimate(denoiser, x + s * z, s) - x)
                 found[draw, :, k] = off.square().sum(1).double().cpu()
     return found
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gahb_core.checks import check_count, check_floating
 from gahb_core.networks.models import UNet, fold_norm
-from gahb_core.noise import as_rows, per_image
+from gahb_core.noise import broadcast_sigma, flatten_images
 
 BRIGHTNESS = 0.5  # of the constant channel: that of a pixel, which is in [0, 1]
 
@@ -48,8 +48,8 @@ class RadialEnergy(nn.Module):
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return U, (B,), of y (B, ...) of D elements."""
-        t = per_image(sigma, y).reshape(-1).expand(len(y)) ** 2
-        return self.of_radius(as_rows(y).square().sum(1), t)
+        t = broadcast_sigma(sigma, y).reshape(-1).expand(len(y)) ** 2
+        return self.of_radius(flatten_images(y).square().sum(1), t)
 
 
 class EnergyNet(nn.Module):
@@ -81,9 +81,9 @@ class EnergyNet(nn.Module):
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return U, (B,), of images y (B, 1, H, W)."""
         check_floating(y, "y")
-        level = per_image(sigma, y).expand(len(y), 1, 1, 1)
+        level = broadcast_sigma(sigma, y).expand(len(y), 1, 1, 1)
         scale = (level**2 + BRIGHTNESS**2).sqrt()
         plane, unit = torch.ones_like(y) / scale, y / scale
         s = self.net(torch.cat([unit, plane * level, plane * BRIGHTNESS], 1))
-        inner = as_rows(unit * s).sum(1) * (scale / level).reshape(-1) ** 2
+        inner = flatten_images(unit * s).sum(1) * (scale / level).reshape(-1) ** 2
         return 0.5 * inner + y[0].numel() * torch.log(scale.reshape(-1))

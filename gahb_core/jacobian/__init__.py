@@ -1,13 +1,13 @@
 """Jacobian: J = ∂x̂/∂y of any denoiser, as products, as a matrix, and as its eigenvectors.
 
 `push` gives J v and `pull` gives Jᵀ u, both for a batch of vectors at one noisy image; everything
-else is built of the two. No function but `dense` forms the D × D matrix.
+else is built of the two. No function but `jacobian_matrix` forms the D × D matrix.
 """
 
 from gahb_core.jacobian.estimates import (
     Estimate,
     estimate_asymmetry,
-    estimate_sum_sq,
+    estimate_squared_norm,
     estimate_trace,
 )
 from gahb_core.jacobian.krylov import (
@@ -17,49 +17,45 @@ from gahb_core.jacobian.krylov import (
     top_singular_values,
 )
 from gahb_core.jacobian.products import (
-    Products,
-    dense,
+    Linearization,
+    adaptive_filters,
     filter_radius,
-    filters,
-    jvp,
+    jacobian_matrix,
     linearity_error,
     linearize,
-    vjp,
 )
 from gahb_core.jacobian.spectrum import (
     SingularValues,
     Spectrum,
     asymmetry,
-    decompose,
-    mean_uv,
-    overlap,
+    eigendecompose,
+    left_right_alignment,
+    subspace_overlap,
     svd,
     symmetric_part,
 )
 
 __all__ = [
     "Estimate",
+    "Linearization",
     "NotConvergedError",
-    "Products",
     "SingularValues",
     "Spectrum",
+    "adaptive_filters",
     "asymmetry",
-    "decompose",
-    "dense",
+    "eigendecompose",
     "estimate_asymmetry",
-    "estimate_sum_sq",
+    "estimate_squared_norm",
     "estimate_trace",
     "filter_radius",
-    "filters",
-    "jvp",
+    "jacobian_matrix",
+    "left_right_alignment",
     "linearity_error",
     "linearize",
-    "mean_uv",
-    "overlap",
+    "subspace_overlap",
     "svd",
     "symmetric_eigenpairs",
     "symmetric_part",
     "top_eigenpairs",
     "top_singular_values",
-    "vjp",
 ]

@@ -11,9 +11,13 @@ products are held against differences of f, and against each other.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -27,21 +31,42 @@ NEAR = 0.03  # ReLUs that close within a step are a few parts in a thousand
 ADJOINT = 1e-3
 
 
-class Products(NamedTuple):
+class Linearization(NamedTuple):
     """The linear map J at one noisy image.
 
     Attributes:
         x_hat: the estimate f(y) there, (C, H, W).
         push: vectors (K, C, H, W) → J v (K, C, H, W).
         pull: vectors (K, C, H, W) → Jᵀ u (K, C, H, W).
+        way: how they are made: "masks" (a network of the book), "torch.func", or "gradients"
+            (backwards alone, where a part of the denoiser has no forward rule).
     """
 
     x_hat: Tensor
     push: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor], Tensor]
+    way: str = "masks"
+
+    def operator(self) -> LinearOperator:
+        """Return J, (D, D), as a linear operator of SciPy; its vectors are NumPy's, on the CPU."""
+        shape, like = self.x_hat.shape, self.x_hat
+
+        def apply(product: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+            def columns(v: np.ndarray) -> np.ndarray:
+                rows = torch.as_tensor(np.ascontiguousarray(v.reshape(like.numel(), -1).T))
+                out = product(rows.to(like).unflatten(1, shape)).flatten(1)
+                return out.cpu().numpy().T.reshape(v.shape)
+
+            return columns
+
+        push, pull, size = apply(self.push), apply(self.pull), like.numel()
+        kind = torch.empty(0, dtype=like.dtype).numpy().dtype
+        return LinearOperator(
+            (size, size), matvec=push, rmatvec=pull, matmat=push, rmatmat=pull, dtype=kind
+        )
 
 
-def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products:
+def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Linearization:
     """Return f and its products at `image` (C, H, W), by `torch.func` or else by gradients alone.
 
     Raises:
@@ -49,57 +74,86 @@ def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Pro
             be differentiated, or where its derivative is not that of its differences.
     """
     x_hat = check_pure(denoiser, image[None], sigma)[0]
-    u, v = (_probe(image, key) for key in "uv")
-    failed = []
-    for way in (_by_transforms, _by_gradients):
+    u, v = (signs_like(image, key) for key in "uv")
+    failed = {}
+    for way in _ways(denoiser):
         try:
-            products = way(denoiser, image, sigma, x_hat)
+            products = WAYS[way](denoiser, image, sigma, x_hat)
             with torch.no_grad():
                 Jv, Jtu = products.push(v[None])[0], products.pull(u[None])[0]
             break
         except RuntimeError as error:  # NotImplementedError, too
-            failed.append((str(error).strip() or type(error).__name__).splitlines()[0])
+            failed[way] = (str(error).strip() or type(error).__name__).splitlines()[0]
     else:
-        raise ValueError(
-            "denoiser must be differentiable in y by torch, and is not: "
-            f"{failed[-1]} (torch.func: {failed[0]})"
-        )
-    _check_difference(denoiser, image, sigma, v, Jv)
-    _check_adjoint(u, v, Jv, Jtu)
+        reasons = "; ".join(f"{way}: {reason}" for way, reason in failed.items())
+        raise ValueError(f"denoiser must be differentiable in y by torch, and is not: {reasons}")
+    difference_error(denoiser, image, sigma, v, Jv)
+    adjoint_error(u, v, Jv, Jtu)
+    with suppress(TypeError):  # of a kind that cannot be a key
+        _CHOSEN[denoiser] = way
     return products
 
 
-def _probe(image: Tensor, key: str) -> Tensor:
+def _ways(denoiser: Denoiser) -> list[str]:
+    """Return the ways to differentiate, that which was right for this denoiser before first."""
+    try:
+        chosen = _CHOSEN.get(denoiser)
+    except TypeError:
+        chosen = None
+    return sorted(WAYS, key=lambda way: way != chosen)
+
+
+def signs_like(image: Tensor, key: str) -> Tensor:
     """Return a vector of random signs, like `image`."""
     bits = torch.randint(2, image.shape, generator=make_generator(0, "probe", key), device="cpu")
     return (2 * bits - 1).to(image)
 
 
-def _check_difference(
-    denoiser: Denoiser, image: Tensor, sigma: float | None, v: Tensor, Jv: Tensor
-) -> None:
-    """Refuse J v where no difference of f along `v` is near it: one that jumps may miss a few."""
-    size, gaps = image.square().mean().sqrt().clamp(min=1e-3), []
+def difference_error(
+    denoiser: Denoiser,
+    image: Tensor,
+    sigma: float | None,
+    v: Tensor,
+    Jv: Tensor,
+    *,
+    near: float = NEAR,
+) -> float:
+    """Return how far J v is from a difference of f along `v`, as a share of the larger.
+
+    Steps are tried until one is as near as `near`, or all are: one that jumps may miss a few.
+
+    Raises:
+        ValueError: where none is within `NEAR`, or its rounding.
+    """
+    size, found = image.square().mean().sqrt().clamp(min=1e-3), []
     for share in STEPS if Jv.norm() > FLAT * v.norm() else (1e-2,):
         step = share * size
         with torch.no_grad():
             ends = [estimate(denoiser, (image + s * step * v)[None], sigma)[0] for s in (1, -1)]
         slope = (ends[0] - ends[1]) / (2 * step)
         rounding = 10 * torch.finfo(image.dtype).eps * (ends[0].norm() + image.norm()) / step
-        gap = float((slope - Jv).norm())
-        if gap <= NEAR * float(torch.maximum(slope.norm(), Jv.norm())) + float(rounding):
-            return
-        gaps.append((gap, float(slope.norm())))
+        gap, larger = float((slope - Jv).norm()), float(torch.maximum(slope.norm(), Jv.norm()))
+        good = gap <= NEAR * larger + float(rounding)
+        found.append((not good, gap / larger if larger > 0 else gap, float(slope.norm())))
+        if gap <= near * larger + float(rounding):
+            break
+    bad, error, moved = min(found)
+    if not bad:
+        return error
     size_v = float(v.norm())
     raise ValueError(
         "denoiser must have the derivative that its values have: along one direction they move by "
-        f"{min(gaps)[1] / size_v:.2g}, and by its derivative by {float(Jv.norm()) / size_v:.2g}; "
+        f"{moved / size_v:.2g}, and by its derivative by {float(Jv.norm()) / size_v:.2g}; "
         "no_grad, inference_mode, .data, .detach() or NumPy within it cut autograd off"
     )
 
 
-def _check_adjoint(u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor) -> None:
-    """Refuse products of which one is not the transpose of the other: ⟨u, J v⟩ = ⟨Jᵀ u, v⟩."""
+def adjoint_error(u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor) -> float:
+    """Return |⟨u, J v⟩ − ⟨Jᵀ u, v⟩| as a share of ‖u‖‖J v‖ + ‖Jᵀ u‖‖v‖.
+
+    Raises:
+        ValueError: where it is above `ADJOINT`: one is not the transpose of the other.
+    """
     there, back = (
         float((a.cpu().double() * b.cpu().double()).sum()) for a, b in ((u, Jv), (Jtu, v))
     )
@@ -110,11 +164,12 @@ def _check_adjoint(u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor) -> None:
             f"{there:.3g} is not ⟨Jᵀu, v⟩ = {back:.3g}: no_grad, inference_mode, .data or "
             ".detach() within it cut autograd off"
         )
+    return abs(there - back) / size if size > 0 else 0.0
 
 
 def _by_transforms(
     denoiser: Denoiser, image: Tensor, sigma: float | None, x_hat: Tensor
-) -> Products:
+) -> Linearization:
     def f(image: Tensor) -> Tensor:
         return estimate(denoiser, image[None], sigma)[0]
 
@@ -125,12 +180,12 @@ def _by_transforms(
         with sdpa_kernel(SDPBackend.MATH):
             return torch.vmap(lambda w: torch.func.jvp(f, (image,), (w,))[1])(v)
 
-    return Products(x_hat, push, torch.vmap(lambda u: pull(u)[0]))
+    return Linearization(x_hat, push, torch.vmap(lambda u: pull(u)[0]), "torch.func")
 
 
 def _by_gradients(
     denoiser: Denoiser, image: Tensor, sigma: float | None, x_hat: Tensor
-) -> Products:
+) -> Linearization:
     """Return products by gradients of f at the repeated image, which need no forward rule."""
 
     @torch.enable_grad()
@@ -150,4 +205,8 @@ def _by_gradients(
         (back,) = torch.autograd.grad(out, y, u, create_graph=True)
         return torch.autograd.grad(back, u, v)[0]
 
-    return Products(x_hat, push, pull)
+    return Linearization(x_hat, push, pull, "gradients")
+
+
+WAYS = {"torch.func": _by_transforms, "gradients": _by_gradients}
+_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # denoiser → way

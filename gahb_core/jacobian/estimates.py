@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count
 from gahb_core.denoisers.contract import Denoiser
-from gahb_core.jacobian.products import Products, linearize
+from gahb_core.jacobian.products import Linearization, linearize
 from gahb_core.noise import make_generator
 
 
@@ -34,7 +34,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def _setup(
     denoiser: Denoiser, y: Tensor, sigma: float | None, num: int, seed: int, block: int
-) -> tuple[Products, Tensor]:
+) -> tuple[Linearization, Tensor]:
     """Return J at `y`, and `num` vectors of independent signs ±1 (num, C, H, W); E z zᵀ = I."""
     products, num = linearize(denoiser, y, sigma, block=block), check_count(num, "num", 2)
     generator = make_generator(seed, "probes")
@@ -56,7 +56,7 @@ def estimate_trace(
     return _summarize(_inner(z, products.push(z)))
 
 
-def estimate_sum_sq(
+def estimate_squared_norm(
     denoiser: Denoiser,
     y: Tensor,
     sigma: float | None = None,

@@ -132,9 +132,9 @@ def symmetric_eigenpairs(
 def top_eigenpairs(
     denoiser: Denoiser,
     y: Tensor,
-    num: int = 20,
     sigma: float | None = None,
     *,
+    num: int = 20,
     tol: float = 1e-3,
     block: int = 8,
     max_products: int = 4000,
@@ -148,8 +148,8 @@ def top_eigenpairs(
     Args:
         denoiser: any denoiser f(y, sigma).
         y: one noisy image.
-        num: eigenpairs wanted.
         sigma: handed to the denoiser.
+        num: eigenpairs wanted.
         tol: largest ‖S e_k − λ_k e_k‖ accepted, in the units of λ (near 1 for a denoiser).
         block: vectors multiplied at once.
         max_products: products allowed.
@@ -182,9 +182,9 @@ def _top_pairs(
 def top_singular_values(
     denoiser: Denoiser,
     y: Tensor,
-    num: int = 20,
     sigma: float | None = None,
     *,
+    num: int = 20,
     tol: float = 1e-3,
     block: int = 8,
     max_products: int = 4000,

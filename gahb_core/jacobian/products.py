@@ -8,9 +8,9 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_floating, check_number
 from gahb_core.denoisers.contract import Denoiser
-from gahb_core.jacobian.derivatives import Products, differentiate
+from gahb_core.jacobian.derivatives import Linearization, differentiate
 from gahb_core.jacobian.masks import find_network, fix_masks
-from gahb_core.noise import per_image
+from gahb_core.noise import broadcast_sigma
 from gahb_core.probes import LOOSE, estimate
 
 
@@ -39,7 +39,7 @@ def _by_blocks(apply: Callable[[Tensor], Tensor], image: Tensor, block: int) -> 
 
 def linearize(
     denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: int = 64
-) -> Products:
+) -> Linearization:
     """Return f(y) with the maps v → J v and u → Jᵀ u at one image `y` (1, C, H, W).
 
     Both run over a batch of vectors at once, `block` at a time. A network of the book is run once
@@ -54,13 +54,13 @@ def linearize(
     _check_image(y)
     block, image = check_count(block, "block"), y[0].detach()
     if sigma is not None:
-        per_image(sigma, y)  # a blind denoiser would not look at it
+        broadcast_sigma(sigma, y)  # a blind denoiser would not look at it
     found = _by_masks(denoiser, image, sigma) or differentiate(denoiser, image, sigma)
-    x_hat, push, pull = found
-    return Products(x_hat, _by_blocks(push, image, block), _by_blocks(pull, image, block))
+    push, pull = (_by_blocks(product, image, block) for product in (found.push, found.pull))
+    return Linearization(found.x_hat, push, pull, found.way)
 
 
-def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Products | None:
+def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Linearization | None:
     """Return f and its products where it is a network of the book and nothing else; else None."""
     if not (found := find_network(denoiser)):
         return None
@@ -71,21 +71,7 @@ def _by_masks(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Product
     near = LOOSE * torch.finfo(image.dtype).eps * float(x_hat.norm() + image.norm())
     if not float((part.out[0] - x_hat).norm()) <= near:  # a denoiser that does more than its net
         return None
-    return Products(x_hat, part.push, part.pull)
-
-
-def jvp(
-    denoiser: Denoiser, y: Tensor, v: Tensor, sigma: float | None = None, *, block: int = 64
-) -> Tensor:
-    """Return J v at `y` (1, C, H, W) for every vector of `v` (K, C, H, W): how x̂ moves with y."""
-    return linearize(denoiser, y, sigma, block=block).push(v)
-
-
-def vjp(
-    denoiser: Denoiser, y: Tensor, u: Tensor, sigma: float | None = None, *, block: int = 64
-) -> Tensor:
-    """Return Jᵀ u at `y` (1, C, H, W) for every vector of `u` (K, C, H, W)."""
-    return linearize(denoiser, y, sigma, block=block).pull(u)
+    return Linearization(x_hat, part.push, part.pull)
 
 
 def _unit_images(index: Tensor, image: Tensor) -> Tensor:
@@ -93,7 +79,9 @@ def _unit_images(index: Tensor, image: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(index, image.numel()).to(image).unflatten(1, image.shape)
 
 
-def dense(denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: int = 64) -> Tensor:
+def jacobian_matrix(
+    denoiser: Denoiser, y: Tensor, sigma: float | None = None, *, block: int = 64
+) -> Tensor:
     """Return J (D, D) at one image `y`, J[i, j] = ∂x̂_i/∂y_j, D = C·H·W; `block` rows at a time."""
     pull = linearize(denoiser, y, sigma, block=block).pull
     J = torch.empty(y.numel(), y.numel(), dtype=y.dtype, device=y.device)
@@ -112,12 +100,12 @@ def _check_pixels(pixels: Sequence[tuple[int, int]], images: Tensor) -> None:
             )
 
 
-def filters(
+def adaptive_filters(
     denoiser: Denoiser,
     y: Tensor,
-    pixels: Sequence[tuple[int, int]],
     sigma: float | None = None,
     *,
+    pixels: Sequence[tuple[int, int]],
     block: int = 64,
 ) -> Tensor:
     """Return the adaptive filters (K, C, H, W) that give the estimate at each (row, column).
@@ -132,14 +120,14 @@ def filters(
     _check_pixels(pixels, y)
     width = y.shape[-1]
     index = torch.tensor([r * width + c for r, c in pixels], dtype=torch.long, device=y.device)
-    return vjp(denoiser, y, _unit_images(index, y[0]), sigma, block=block)
+    return linearize(denoiser, y, sigma, block=block).pull(_unit_images(index, y[0]))
 
 
 def filter_radius(weights: Tensor, pixels: Sequence[tuple[int, int]], share: float = 0.9) -> Tensor:
     """Return the radii (K,), in pixels, within which filters hold `share` of their squared weight.
 
     Args:
-        weights: (K, C, H, W), as `filters` returns them; all channels count.
+        weights: (K, C, H, W), as `adaptive_filters` returns them; all channels count.
         pixels: the (row, column) that each belongs to, the centre of its circle.
         share: above 0, at most 1.
 

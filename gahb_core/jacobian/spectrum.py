@@ -64,7 +64,7 @@ def symmetric_part(J: Tensor) -> Tensor:
     return (J + J.mT) / 2
 
 
-def decompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
+def eigendecompose(J: Tensor, shape: Sequence[int]) -> Spectrum:
     """Return all D eigenvectors of the symmetric part of `J` (D, D) as images of `shape` (C, H, W).
 
     The eigenvectors of a trained denoiser's Jacobian are its geometry-adaptive harmonic basis
@@ -98,7 +98,7 @@ def asymmetry(J: Tensor) -> float:
     return ((J - J.mT).norm() / size).item()
 
 
-def mean_uv(J: Tensor, num: int | None = None) -> float:
+def left_right_alignment(J: Tensor, num: int | None = None) -> float:
     """Return the mean of |⟨u_k, v_k⟩| over the `num` largest singular values (1 if symmetric).
 
     By default over the axes kept rather than removed, s_k > ½.
@@ -122,7 +122,7 @@ def _check_orthonormal(images: Tensor, name: str) -> None:
         )
 
 
-def overlap(a: Tensor, b: Tensor) -> float:
+def subspace_overlap(a: Tensor, b: Tensor) -> float:
     """Return how much of the space of `a` lies in that of `b`: 1 if all, 0 if orthogonal.
 
     Both are orthonormal images (K, C, H, W): the mean over k of ‖projection of a_k on b‖².

@@ -9,13 +9,19 @@ from gahb_core.metrics.curves import (
     paired_difference,
     psnr_curve,
 )
-from gahb_core.metrics.frechet import PCA, estimate_frechet_floor, fit_pca, frechet, frechet_pca
+from gahb_core.metrics.frechet import (
+    PCA,
+    estimate_frechet_floor,
+    fit_pca,
+    frechet_distance,
+    frechet_pca,
+)
 from gahb_core.metrics.pairs import (
     Nearest,
     correlation,
     cosine_similarity,
     mse,
-    nearest,
+    nearest_images,
     psnr,
     shifted_correlation,
 )
@@ -31,11 +37,11 @@ __all__ = [
     "estimate_sure",
     "fit_pca",
     "fit_slope",
-    "frechet",
+    "frechet_distance",
     "frechet_pca",
     "kl_bound",
     "mse",
-    "nearest",
+    "nearest_images",
     "paired_difference",
     "psnr",
     "psnr_curve",

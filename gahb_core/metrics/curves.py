@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating, check_number, check_series
 from gahb_core.metrics.pairs import psnr
-from gahb_core.noise import as_rows, make_generator, per_image, sample_normal
+from gahb_core.noise import broadcast_sigma, flatten_images, make_generator, sample_normal
 from gahb_core.probes import check_pure, estimate
 
 
@@ -184,15 +184,18 @@ def estimate_sure(
     Raises:
         ValueError: where `num_probes` < 1, `y` is not floating point, or `sigma` not a deviation.
     """
-    num_probes, variance = check_count(num_probes, "num_probes"), per_image(sigma, y).flatten() ** 2
+    num_probes, variance = (
+        check_count(num_probes, "num_probes"),
+        broadcast_sigma(sigma, y).flatten() ** 2,
+    )
     num_pixels = check_count(math.prod(y.shape[1:]), "the number of pixels of y")
     trace = torch.zeros(len(y), dtype=y.dtype, device=y.device)
     with torch.no_grad():
         for k in range(num_probes):
             v = torch.sign(sample_normal(y.shape, seed, key=f"probe {k}").to(y))
             x_hat, jv = torch.func.jvp(lambda u: estimate(denoiser, u, sigma), (y,), (v,))
-            trace = trace + as_rows(v * jv).sum(1) / num_probes
-    squared = as_rows(y - x_hat).square().sum(1)
+            trace = trace + flatten_images(v * jv).sum(1) / num_probes
+    squared = flatten_images(y - x_hat).square().sum(1)
     return (2 * variance * trace + squared) / num_pixels - variance
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite
-from gahb_core.noise import as_rows, make_generator
+from gahb_core.noise import flatten_images, make_generator
 
 
 class PCA(NamedTuple):
@@ -19,7 +19,7 @@ class PCA(NamedTuple):
 
 
 def _flat(images: Tensor, name: str) -> Tensor:
-    return as_rows(check_finite(images, name).detach()).to("cpu", torch.float64)
+    return flatten_images(check_finite(images, name).detach()).to("cpu", torch.float64)
 
 
 def fit_pca(train: Tensor, dim: int = 64) -> PCA:
@@ -43,7 +43,7 @@ def _sqrt(cov: Tensor) -> Tensor:
     return (vectors * lam.clamp(min=0).sqrt()) @ vectors.T
 
 
-def frechet(a: Tensor, b: Tensor) -> float:
+def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Return ‖m_a − m_b‖² + tr(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½) of two sets of points (N, d).
 
     It is the squared Wasserstein-2 distance of the Gaussians with the means and covariances of
@@ -91,7 +91,7 @@ def frechet_pca(samples: Tensor, reference: Tensor, train: Tensor | PCA, dim: in
                 f"not {len(v)} of {v.shape[1]}"
             )
     a, b = ((v - pca.mean) @ pca.axes[:, :dim] for v in rows)
-    return frechet(a, b)
+    return frechet_distance(a, b)
 
 
 def estimate_frechet_floor(

@@ -12,7 +12,7 @@ from gahb_core.checks import (
     check_floating,
     check_images,
 )
-from gahb_core.noise import as_rows
+from gahb_core.noise import flatten_images
 
 
 def _check_pair(a: Tensor, b: Tensor, names: tuple[str, str] = ("a", "b")) -> None:
@@ -32,7 +32,7 @@ def mse(x_hat: Tensor, x: Tensor) -> Tensor:
         ValueError: where the shapes (B, ...) differ, or one is not floating point.
     """
     _check_pair(x_hat, x, ("x_hat", "x"))
-    return as_rows(x_hat - x).square().mean(1)
+    return flatten_images(x_hat - x).square().mean(1)
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
 
 def _unit(images: Tensor, centre: bool) -> Tensor:
     """Return `images` flat, (B, D), at norm 1; those of no contrast become zero, not noise."""
-    flat = as_rows(images)
+    flat = flatten_images(images)
     size = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
     if centre:
         flat = flat - flat.mean(1, keepdim=True)
@@ -105,7 +105,7 @@ class Nearest(NamedTuple):
     similarity: Tensor
 
 
-def nearest(
+def nearest_images(
     queries: Tensor,
     references: Tensor,
     measure: str = "correlation",
@@ -145,7 +145,9 @@ def nearest(
     moves, room = (2 * max_shift + 1) ** 2, 4 * block
     if len(queries) * moves > room and len(queries) > 1:  # products (room, block) are kept at most
         parts = queries.split(max(1, room // moves))
-        found = [nearest(p, references, measure, block=block, max_shift=max_shift) for p in parts]
+        found = [
+            nearest_images(p, references, measure, block=block, max_shift=max_shift) for p in parts
+        ]
         return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
     unit = _unit(queries, measure == "correlation")
     if max_shift:

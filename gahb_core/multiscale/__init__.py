@@ -16,11 +16,11 @@ the coarse level, the others about 5 dB or more::
     f = multiscale_denoiser(low, details)
 """
 
-from gahb_core.multiscale.cascade import Ascent, Scale, sample_cascade, stretch, super_resolve
+from gahb_core.multiscale.cascade import Ascent, Scale, rescale_range, sample_cascade, super_resolve
 from gahb_core.multiscale.denoising import (
     Conditional,
     MultiScale,
-    check_given,
+    check_condition,
     conditional_denoiser,
     multiscale_denoiser,
 )
@@ -37,7 +37,7 @@ from gahb_core.multiscale.haar import (
     haar_merge,
     haar_reconstruct,
     haar_split,
-    spread,
+    upsample_low,
 )
 
 __all__ = [
@@ -49,17 +49,17 @@ __all__ = [
     "MultiScale",
     "Pyramid",
     "Scale",
-    "check_given",
+    "check_condition",
     "conditional_denoiser",
-    "haar_decompose",
     "factorize_gaussian",
+    "haar_decompose",
     "haar_level",
     "haar_merge",
+    "haar_reconstruct",
     "haar_split",
     "multiscale_denoiser",
-    "haar_reconstruct",
+    "rescale_range",
     "sample_cascade",
-    "spread",
-    "stretch",
     "super_resolve",
+    "upsample_low",
 ]

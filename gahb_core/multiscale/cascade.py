@@ -7,7 +7,6 @@ details by local ones, at any size. Source: paper (b) and its code.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_images, check_number
@@ -20,7 +19,7 @@ from gahb_core.sampling.ascent import Samples, sample
 class Ascent(NamedTuple):
     """How one band is drawn, by `sampling.sample`.
 
-    The defaults suit details. `schedule` True tells the denoiser the level σ_t, as exact ones need.
+    The defaults suit details. `blind` False tells the denoiser the level σ_t, as exact ones need.
     Paper (b): for details sigma_0 = 1, sigma_end = 0.01, ramp, beta from 0.1 to 1; for the low
     band beta = 0.01 and fixed h.
     """
@@ -31,7 +30,7 @@ class Ascent(NamedTuple):
     sigma_0: float = 1.0
     sigma_end: float = 0.01
     mean: float = 0.0
-    schedule: bool = False
+    blind: bool = True
     max_iterations: int = 10_000
     sigma_max: float = 2.0
 
@@ -61,7 +60,7 @@ def _level_seed(seed: int, j: int) -> int:
     return make_generator(seed, "level", j).initial_seed()
 
 
-def stretch(x: Tensor, low: float, high: float) -> Tensor:
+def rescale_range(x: Tensor, low: float, high: float) -> Tensor:
     """Return each image of `x` scaled and shifted so that its least and greatest value are these.
 
     Raises:
@@ -87,7 +86,7 @@ def _low_shape(size: int | tuple[int, int], J: int, channels: int) -> tuple[int,
 
 
 def sample_cascade(
-    model: MultiScale,
+    denoiser: MultiScale,
     num: int,
     size: int | tuple[int, int],
     *,
@@ -105,7 +104,7 @@ def sample_cascade(
     any batch. `*_, last = sample_cascade(...)` keeps the images, `last.x`, alone.
 
     Args:
-        model: the denoisers of x_J and of the details.
+        denoiser: the denoisers of x_J and of the details.
         num: how many images.
         size: H = W or (H, W) of the images, multiples of 2^J.
         seed: of all noise.
@@ -122,21 +121,14 @@ def sample_cascade(
         ValueError: for a size or an argument of `sampling.ascend` outside its range.
         sampling.DivergedError: where a noise level grows past `sigma_max`.
     """
-    num, shape = check_count(num, "num"), _low_shape(size, model.J, channels)
-    if like is not None:
-        check_finite(like, "like")
-    _per_level(details, model.J)
-    centre = (
-        torch.tensor(low.mean, dtype=torch.float32, device="cpu")
-        if like is None
-        else like.new_tensor(low.mean)
-    )
-    options = low._replace(mean=centre)._asdict()
-    return _synthesize(model, num, shape, options, seed, start, details, low_range)
+    num, shape = check_count(num, "num"), _low_shape(size, denoiser.J, channels)
+    _per_level(details, denoiser.J)
+    options = low._asdict() | {"like": like}
+    return _synthesize(denoiser, num, shape, options, seed, start, details, low_range)
 
 
 def _synthesize(
-    model: MultiScale,
+    denoiser: MultiScale,
     num: int,
     shape: tuple[int, int, int],
     options: dict,
@@ -146,17 +138,17 @@ def _synthesize(
     low_range: tuple[float, float] | None,
 ) -> Iterator[Scale]:
     drawn = sample(
-        model.low, num, shape, seed=_level_seed(seed, model.J + 1), start=start, **options
+        denoiser.low, num, shape, seed=_level_seed(seed, denoiser.J + 1), start=start, **options
     )
-    x = drawn.x if low_range is None else stretch(drawn.x, *low_range)
-    yield Scale(model.J, x, drawn)
-    for scale in super_resolve(model, x, seed=seed, start=start, details=details):
+    x = drawn.x if low_range is None else rescale_range(drawn.x, *low_range)
+    yield Scale(denoiser.J, x, drawn)
+    for scale in super_resolve(denoiser, x, seed=seed, start=start, details=details):
         if scale.drawn is not None:
             yield scale
 
 
 def super_resolve(
-    model: MultiScale,
+    denoiser: MultiScale,
     x_J: Tensor,
     *,
     seed: int = 0,
@@ -169,7 +161,7 @@ def super_resolve(
     `haar_decompose(x, J).low`; for several solutions repeat its row, each has its own noise.
 
     Args:
-        model: whose `details` are used, all J levels of them.
+        denoiser: whose `details` are used, all J levels of them.
         x_J: (B, C, H, W), of any size.
         seed: of all noise; that of a `sample_cascade` with the same seed.
         start: index of the first image.
@@ -180,23 +172,23 @@ def super_resolve(
         sampling.DivergedError: where a noise level grows past `sigma_max`.
     """
     check_count(len(check_finite(check_images(x_J, "x_J"), "x_J")), "the number of images of x_J")
-    return _super_resolve(model, x_J, seed, start, _per_level(details, model.J))
+    return _super_resolve(denoiser, x_J, seed, start, _per_level(details, denoiser.J))
 
 
 def _super_resolve(
-    model: MultiScale, x: Tensor, seed: int, start: int, ascents: tuple[Ascent, ...]
+    denoiser: MultiScale, x: Tensor, seed: int, start: int, ascents: tuple[Ascent, ...]
 ) -> Iterator[Scale]:
-    yield Scale(model.J, x, None)
-    for j in range(model.J, 0, -1):
+    yield Scale(denoiser.J, x, None)
+    for j in range(denoiser.J, 0, -1):
         batch, channels, *size = x.shape
         options = ascents[j - 1]._replace(mean=x.new_tensor(ascents[j - 1].mean))._asdict()
         drawn = sample(
-            model.details[j - 1],
+            denoiser.details[j - 1],
             batch,
             (3 * channels, *size),
             seed=_level_seed(seed, j),
             start=start,
-            given=x,
+            condition=x,
             **options,
         )
         x = haar_merge(x, drawn.x)

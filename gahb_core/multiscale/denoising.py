@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
 from gahb_core.denoisers.contract import Denoiser, residual_denoiser
-from gahb_core.multiscale.haar import haar_decompose, haar_merge, spread
+from gahb_core.multiscale.haar import haar_decompose, haar_merge, upsample_low
 from gahb_core.probes import estimate
 
 
@@ -28,7 +28,7 @@ class _Joint(nn.Module):
 
 
 class Conditional:
-    """The blind denoiser of details given their clean low band: y − net([given, y]).
+    """The blind denoiser of details given their clean low band: y − net([condition, y]).
 
     A network trained on images of one channel takes four bands, [low, horizontal, vertical,
     diagonal], and gives the noise of the last three. It is run in evaluation mode, and left in the
@@ -43,48 +43,50 @@ class Conditional:
         self._joint = residual_denoiser(_Joint(net))
 
     def __call__(
-        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """Return the estimate of the details, of the shape of `y` (B, 3C, H, W).
 
         Args:
             y: noisy details.
             sigma: ignored.
-            given: the low band of the same level, (B, C, H, W), clean or as good as clean.
+            condition: the low band of the same level, (B, C, H, W), clean or as good as clean.
 
         Raises:
-            ValueError: where `given` is None or its shape does not go with that of `y`.
+            ValueError: where `condition` is None or its shape does not go with that of `y`.
         """
-        joint, start = self.network_input(y, sigma, given)
+        joint, start = self.network_input(y, sigma, condition)
         return self._joint(joint)[:, start:]
 
     def network_input(
-        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> tuple[Tensor, int]:
-        """Return what the network is given, [given, y], and the channel at which `y` begins."""
-        check_given(y, given)
-        return torch.cat([given, y], 1), given.shape[1]
+        """Return what the network is given, [condition, y], and the channel at which `y` begins."""
+        check_condition(y, condition)
+        return torch.cat([condition, y], 1), condition.shape[1]
 
 
-def check_given(y: Tensor, given: Tensor | None) -> None:
-    """Raise ValueError where `given` is not the low band that goes with details `y`."""
-    if given is None:
-        raise ValueError("given must be the low band that the details belong to (given is None)")
-    check_floating(y, "y")
-    if check_floating(given, "given").dtype != y.dtype:
-        raise ValueError(f"given must be {y.dtype} like y, not {given.dtype}")
-    fits = y.ndim == given.ndim == 4 and y.shape[1] == 3 * given.shape[1]
-    if not fits or (len(given), *given.shape[2:]) != (len(y), *y.shape[2:]):
+def check_condition(y: Tensor, condition: Tensor | None) -> None:
+    """Raise ValueError where `condition` is not the low band that goes with details `y`."""
+    if condition is None:
         raise ValueError(
-            f"given must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
-            f"not {tuple(given.shape)}"
+            "condition must be the low band that the details belong to (condition is None)"
+        )
+    check_floating(y, "y")
+    if check_floating(condition, "condition").dtype != y.dtype:
+        raise ValueError(f"condition must be {y.dtype} like y, not {condition.dtype}")
+    fits = y.ndim == condition.ndim == 4 and y.shape[1] == 3 * condition.shape[1]
+    if not fits or (len(condition), *condition.shape[2:]) != (len(y), *y.shape[2:]):
+        raise ValueError(
+            f"condition must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
+            f"not {tuple(condition.shape)}"
         )
 
 
 def conditional_denoiser(net: nn.Module) -> Conditional:
-    """Return the blind denoiser f(y, sigma=None, given) of details, its network at `f.net`.
+    """Return the blind denoiser f(y, sigma=None, condition) of details, its network at `f.net`.
 
-    `sampling.ascend(f, y0, given=low)` draws the details that go with `low`.
+    `sampling.ascend(f, y0, condition=low)` draws the details that go with `low`.
     """
     return Conditional(net)
 
@@ -101,7 +103,7 @@ class MultiScale:
 
     Attributes:
         low: denoiser of x_J, f(y, sigma=None).
-        details: denoisers of x̄_1 … x̄_J, f(y, sigma, given), finest first.
+        details: denoisers of x̄_1 … x̄_J, f(y, sigma, condition), finest first.
         J: the number of levels.
     """
 
@@ -131,7 +133,7 @@ class MultiScale:
         It cannot do better than the mean of each block, whatever σ.
         """
         x = estimate(self.low, haar_decompose(y, self.J).low, _at_level(sigma, self.J))
-        return spread(x, self.J)
+        return upsample_low(x, self.J)
 
 
 def _at_level(sigma: float | Tensor | None, j: int) -> float | Tensor | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_number
 from gahb_core.denoisers.gaussian import Gaussian, gaussian_denoiser
-from gahb_core.multiscale.denoising import MultiScale, check_given, multiscale_denoiser
+from gahb_core.multiscale.denoising import MultiScale, check_condition, multiscale_denoiser
 from gahb_core.multiscale.haar import MOST_LEVELS, Bands, haar_split
 
 
@@ -31,22 +31,24 @@ class ConditionalGaussian:
     def __init__(self, mean_low: Tensor, gain: Tensor, around: Gaussian) -> None:
         self.mean_low, self.gain, self.around = mean_low, gain, around
 
-    def shift(self, given: Tensor) -> Tensor:
+    def shift(self, condition: Tensor) -> Tensor:
         """Return K (low − m_low), (B, 3C, H, W): what the low band tells of the details."""
-        centred = (given - self.mean_low.to(given)).flatten(1)
-        return (centred @ self.gain.to(given).mT).reshape(len(given), *self.around.mean.shape)
+        centred = (condition - self.mean_low.to(condition)).flatten(1)
+        return (centred @ self.gain.to(condition).mT).reshape(
+            len(condition), *self.around.mean.shape
+        )
 
     def __call__(
-        self, y: Tensor, sigma: float | Tensor | None = None, given: Tensor | None = None
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
-        """Return E[x̄ | y, low], of the shape of `y`; sigma and given are needed."""
-        check_given(y, given)
-        shift = self.shift(given)
+        """Return E[x̄ | y, low], of the shape of `y`; sigma and condition are needed."""
+        check_condition(y, condition)
+        shift = self.shift(condition)
         return shift + self.around(y - shift, sigma)
 
-    def log_density(self, y: Tensor, sigma: float | Tensor, given: Tensor) -> Tensor:
+    def log_density(self, y: Tensor, sigma: float | Tensor, condition: Tensor) -> Tensor:
         """Return log p_σ(y | low), shape (B,), of y = x̄ + σz."""
-        return self.around.log_density(y - self.shift(given), sigma)
+        return self.around.log_density(y - self.shift(condition), sigma)
 
 
 class Factorization(NamedTuple):

@@ -120,7 +120,7 @@ def haar_reconstruct(pyramid: Pyramid) -> Tensor:
     return x
 
 
-def spread(low: Tensor, J: int) -> Tensor:
+def upsample_low(low: Tensor, J: int) -> Tensor:
     """Return the image of `low` = x_J alone, its details zero: each pixel repeated 2^J × 2^J.
 
     Raises:

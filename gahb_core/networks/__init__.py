@@ -15,7 +15,7 @@ from gahb_core.networks.models import (
 )
 from gahb_core.networks.norm import EPS, BiasFreeNorm
 from gahb_core.networks.transformer import Block, Transformer
-from gahb_core.networks.weights import fill, initialize
+from gahb_core.networks.weights import initialize, load_weights
 
 __all__ = [
     "BFCNN",
@@ -25,9 +25,9 @@ __all__ = [
     "Block",
     "Transformer",
     "UNet",
-    "fill",
     "fold_norm",
     "initialize",
+    "load_weights",
     "num_parameters",
     "receptive_field",
 ]

@@ -79,7 +79,7 @@ def _start_residual(net: BFCNN) -> None:
         norm.gammas.fill_(0.1)
 
 
-def fill(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
+def load_weights(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
     """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
 
     Raises:

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gahb_core.checks import check_count, check_finite, check_number, check_shape
+from gahb_core.checks import check_count, check_finite, check_floating, check_number, check_shape
 from gahb_core.denoisers.contract import Denoiser, estimate_sigma
 from gahb_core.noise import make_generator, sample_normal
 from gahb_core.probes import check_pure, estimate
@@ -135,7 +135,7 @@ def ascend(
     sigma_0: float | None = None,
     seed: int = 0,
     start: int = 0,
-    given: Tensor | None = None,
+    condition: Tensor | None = None,
     max_iterations: int = 10_000,
     sigma_max: float = SIGMA_MAX,
 ) -> Iterator[Step]:
@@ -162,8 +162,8 @@ def ascend(
         sigma_0: level of y0, or None to estimate every level.
         seed: of the noise put back.
         start: index of the first image of `y0` in the whole run.
-        given: (B, …) what the denoiser is told of each image (measurements, a low band); it is
-            then called as f(y, sigma, given), with the rows of the images still moving.
+        condition: (B, …) what the denoiser is told of each image (measurements, a low band); it is
+            then called as f(y, sigma, condition), with the rows of the images still moving.
         max_iterations: steps after which the ascent ends, finished or not.
         sigma_max: level above which it has diverged.
 
@@ -180,13 +180,13 @@ def ascend(
     check_number(sigma_max, "sigma_max", above=0)
     if sigma_0 is not None:
         _check_start(check_number(sigma_0, "sigma_0", above=0), sigma_max)
-    if given is not None and len(given) != len(y0):
-        raise ValueError(f"given must have one row an image ({len(y0)}), not {len(given)}")
+    if condition is not None and len(condition) != len(y0):
+        raise ValueError(f"condition must have one row an image ({len(y0)}), not {len(condition)}")
     max_iterations = check_count(max_iterations, "max_iterations")
     start = check_count(start, "start", 0)
     sizes = (step_size(t, h, ramp) for t in range(1, max_iterations + 2))
     streams = [make_generator(seed, "ascent", start + i) for i in range(len(y0))]
-    evaluate = _evaluator(denoiser, given, sigma_0 is None)
+    evaluate = _evaluator(denoiser, condition, sigma_0 is None)
     level = y0.new_full((len(y0),), math.nan if sigma_0 is None else sigma_0)
     if len(y0):
         check_pure(
@@ -208,10 +208,10 @@ def _check_start(sigma_0: float, sigma_max: float) -> None:
         )
 
 
-def _evaluator(denoiser: Denoiser, given: Tensor | None, blind: bool) -> Callable:
+def _evaluator(denoiser: Denoiser, condition: Tensor | None, blind: bool) -> Callable:
     @torch.no_grad()
     def evaluate(y: Tensor, sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        more = () if given is None else (given[rows],)
+        more = () if condition is None else (condition[rows],)
         x_hat = estimate(denoiser, y, None if blind else sigma, *more)
         return x_hat, estimate_sigma(y, x_hat) if blind else sigma
 
@@ -270,7 +270,8 @@ def sample(
     start: int = 0,
     mean: float | Tensor = 0.5,
     sigma_0: float = 1.0,
-    schedule: bool = False,
+    blind: bool = True,
+    like: Tensor | None = None,
     **options: Any,
 ) -> Samples:
     """Return `Samples` of the prior that `denoiser` holds, from y0 ~ N(mean, sigma_0²).
@@ -281,12 +282,13 @@ def sample(
         shape: of one image, (C, H, W).
         seed: of the first noise and of the noise put back (different streams).
         start: index of the first; images 10…19 are the same drawn alone or among 0…99.
-        mean: of y0; a number, or a tensor that broadcasts to (num, C, H, W), whose device and
-            dtype the samples take (a number: float32 on the CPU).
+        mean: of y0; a number, or a tensor that broadcasts to (num, C, H, W).
         sigma_0: deviation of y0 per pixel, in image units.
-        schedule: False, blind: σ̂ is read off the residual. True: σ_t follows its law from
-            sigma_0, for denoisers that must be told it.
-        **options: h, ramp, beta, sigma_end, given, max_iterations, sigma_max of `ascend`.
+        blind: True: σ̂ is read off the residual, f is called as f(y). False: σ_t follows its law
+            from sigma_0, f is called as f(y, σ_t); denoisers that are not blind need that.
+        like: a tensor of the device and dtype wanted; None: those of `mean`, where it is a tensor,
+            else float32 on the CPU.
+        **options: h, ramp, beta, sigma_end, condition, max_iterations, sigma_max of `ascend`.
 
     Raises:
         ValueError: for a `num` below 1, a `mean` that does not go with `shape`, a sigma_0 below
@@ -297,14 +299,15 @@ def sample(
     sigma_end = check_number(options.get("sigma_end", SIGMA_END), "sigma_end", above=0)
     sigma_0 = check_number(sigma_0, "sigma_0", low=sigma_end)
     _check_start(sigma_0, options.get("sigma_max", SIGMA_MAX))
+    mean = _check_mean(mean, size) if isinstance(mean, Tensor) else check_number(mean, "mean")
+    kind = mean if like is None else check_floating(like, "like")
     z = sample_normal(size, seed, start, key="start")
-    if isinstance(mean, Tensor):
-        z = z.to(_check_mean(mean, size))
-    else:
-        mean = check_number(mean, "mean")
-    known = sigma_0 if schedule else None
+    if isinstance(kind, Tensor):
+        z = z.to(kind)
+        mean = mean.to(kind) if isinstance(mean, Tensor) else mean
+    known = None if blind else sigma_0
     steps = ascend(denoiser, mean + sigma_0 * z, sigma_0=known, seed=seed, start=start, **options)
-    return drain(steps)
+    return finish(steps)
 
 
 def _check_mean(mean: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -316,7 +319,7 @@ def _check_mean(mean: Tensor, size: tuple[int, ...]) -> Tensor:
     return mean
 
 
-def drain(steps: Iterator[Step]) -> Samples:
+def finish(steps: Iterator[Step]) -> Samples:
     """Return the end of an ascent, without keeping the way there.
 
     Raises:

@@ -47,7 +47,7 @@ def measure_pixels(mask: Tensor) -> Measurement:
     return Measurement(lambda x: x[:, mask], synthesize, int(mask.sum()))
 
 
-def measure_blocks(size: int | Sequence[int], factor: int) -> Measurement:
+def measure_block_means(size: int | Sequence[int], factor: int) -> Measurement:
     """Return the block means, times `factor` (which makes M orthonormal): super-resolution.
 
     x^c / factor is the low-resolution image, (B, 1, H/factor, W/factor), of images (B, 1, H, W).
@@ -156,7 +156,7 @@ def measure_blur(size: int | tuple[int, int], width: float, least: float = 0.05)
     return Blur(sides, transfer, transfer >= least)
 
 
-def measure_pair(
+def measurement_from_functions(
     analyze: Callable[[Tensor], Tensor],
     synthesize: Callable[[Tensor], Tensor],
     shape: tuple[int, ...],
@@ -218,7 +218,7 @@ def constrain(
     """Return f_c(y, sigma, x^c) = (I − M Mᵀ) f(y) + M x^c, whose ascent meets the measurements.
 
     Its direction f_c(y) − y is (I − M Mᵀ)(f(y) − y) + M (x^c − Mᵀy), that of Kadkhodaie &
-    Simoncelli 2021, algorithm 2; hand x^c to `ascend` as `given`. Even with an exact denoiser the
+    Simoncelli 2021, algorithm 2; hand x^c to `ascend` as `condition`. Even an exact denoiser's
     ends follow p(x | x^c) only as β → 0: at each level the unmeasured part settles given *noisy*
     measurements, and where β is large it has no time to follow as they become clean.
 
@@ -284,12 +284,12 @@ def sample_constrained(
         shape: of one image.
         mean: of the pixels where nothing was measured.
         sigma_m: deviation of the noise in `measured`, which is then met only down to it. σ then
-            follows its law (schedule=True) unless told otherwise: the residual, which holds the
+            follows its law (blind=False) unless told otherwise: the residual, which holds the
             pull of the measurements too, is no estimate of the level.
-        **options: of `sample` (seed, start, sigma_0, schedule, h, ramp, beta, sigma_end, …).
+        **options: of `sample` (seed, start, sigma_0, blind, h, ramp, beta, sigma_end, …).
     """
     grey = measured.new_full((len(measured), *shape), mean)
     centre = measurement.impose(grey, measured)
     limited = constrain(denoiser, measurement, sigma_m)
-    options = {"schedule": sigma_m > 0} | options
-    return sample(limited, len(measured), shape, mean=centre, given=measured, **options)
+    options = {"blind": sigma_m == 0} | options
+    return sample(limited, len(measured), shape, mean=centre, condition=measured, **options)

@@ -25,7 +25,7 @@ from torch import Tensor
 from gahb_core.data import MissingData, data_folder, download
 from gahb_core.files import write_safely
 from gahb_core.networks.models import BFCNN, UNet
-from gahb_core.networks.weights import fill
+from gahb_core.networks.weights import load_weights
 
 FOLDER = "authors_celeba160"
 SOURCE = "https://github.com/LabForComputationalVision/local-probability-models-of-images/raw"
@@ -200,7 +200,7 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
             f"{origin} must have conv_layers.0.weight or encoder.0.0.weight: "
             f"it has {list(state)[:3]}"
         )
-    return fill(net, state, origin).eval().requires_grad_(False)
+    return load_weights(net, state, origin).eval().requires_grad_(False)
 
 
 def _read_state_dict(content: bytes, origin: object) -> dict[str, Tensor]:

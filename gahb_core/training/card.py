@@ -5,7 +5,7 @@ from functools import partial
 from torch import nn
 
 from gahb_core.data import load_images
-from gahb_core.denoisers.contract import Residual, residual_denoiser, told_denoiser
+from gahb_core.denoisers.contract import Residual, noise_conditional_denoiser, residual_denoiser
 from gahb_core.densities.energies import EnergyDenoiser, energy_denoiser
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.metrics.curves import psnr_curve
@@ -17,10 +17,10 @@ from gahb_core.training.loop import clean_bands
 from gahb_core.training.recipes import Recipe
 
 CARD_PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
-Blind = Residual | Conditional | EnergyDenoiser
+NetworkDenoiser = Residual | Conditional | EnergyDenoiser
 
 
-def as_denoiser(net: UNet | BFCNN | Transformer | EnergyNet) -> Blind:
+def as_denoiser(net: UNet | BFCNN | Transformer | EnergyNet) -> NetworkDenoiser:
     """Return the denoiser that a network is: of images, told σ, or of details told the low band."""
     if isinstance(net, EnergyNet):
         return energy_denoiser(net)
@@ -28,7 +28,7 @@ def as_denoiser(net: UNet | BFCNN | Transformer | EnergyNet) -> Blind:
         return residual_denoiser(net)
     if isinstance(net, UNet):
         told = net.encoder[0][0].in_channels > 1
-        return told_denoiser(net) if told else residual_denoiser(net)
+        return noise_conditional_denoiser(net) if told else residual_denoiser(net)
     # only networks of details take more bands than they give: the low band that they are told
     told = net.conv_layers[0].in_channels > net.conv_layers[-1].out_channels
     return conditional_denoiser(net) if told else residual_denoiser(net)
@@ -42,7 +42,7 @@ def measure(net: nn.Module, recipe: Recipe) -> dict:
         given, x = clean_bands(recipe, load_images(recipe.dataset, split, num, recipe.size))
         f, batch = as_denoiser(net), 64
         if recipe.bands == "details":  # in one batch: what is told goes with all of x
-            f, batch = partial(f, given=given), len(x)
+            f, batch = partial(f, condition=given), len(x)
         curve = psnr_curve(f, x, sigmas, seed=1, batch=batch).mean(0)
         figures["test" if split == "test" else "train"] = [round(float(v), 3) for v in curve]
     return figures

@@ -9,9 +9,9 @@ from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.denoising import Conditional, MultiScale
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
 from gahb_core.networks.transformer import Transformer
-from gahb_core.networks.weights import fill
+from gahb_core.networks.weights import load_weights
 from gahb_core.training.authors import SHA256, SHA256_2021, load_authors
-from gahb_core.training.card import Blind, as_denoiser
+from gahb_core.training.card import NetworkDenoiser, as_denoiser
 from gahb_core.training.profiles import find_recipe
 from gahb_core.training.recipes import Recipe, make_network
 from gahb_core.training.save import train_missing
@@ -54,14 +54,14 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
         train_missing(recipe, profile)
     card = read_card(card_path, recipe)
     state = parse_weights(weights.read_bytes(), card["sha256"], weights)
-    net = fill(make_network(recipe), state, weights)
+    net = load_weights(make_network(recipe), state, weights)
     return Checkpoint(net.eval().requires_grad_(False), card)
 
 
-def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> Blind:
+def load_denoiser(name: str, profile: str = "laptop", device: str = "cpu") -> NetworkDenoiser:
     """Return the blind denoiser f(y, sigma=None) of a name, its norms folded, on `device`.
 
-    One that is told σ is f(y, sigma), a `denoisers.Told`, and not blind.
+    One that is told σ is f(y, sigma), a `denoisers.NoiseConditional`, and not blind.
     A network of details, told the low band, is f(y, sigma=None, given), a `multiscale.Conditional`.
 
     Args:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.data import ImageSet, open_images
-from gahb_core.denoisers.contract import with_sigma
-from gahb_core.densities.energies import dual_errors
+from gahb_core.denoisers.contract import append_sigma
+from gahb_core.densities.energies import dual_score_losses
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.haar import haar_level
 from gahb_core.networks.norm import BiasFreeNorm
@@ -100,7 +100,7 @@ def make_batch(recipe: Recipe, images: ImageSet, step: int) -> tuple[Tensor, Ten
     z = torch.randn(x.shape, generator=generator, dtype=torch.float32, device="cpu")
     noise = sigma[:, None, None, None] * z
     y = torch.cat([given, x + noise], 1)
-    return (with_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
+    return (append_sigma(y, sigma) if recipe.told_sigma else y), noise, sigma
 
 
 def _batches(
@@ -220,7 +220,7 @@ def _move(x: Tensor, device: str) -> Tensor:
 
 def _loss(net: nn.Module, recipe: Recipe, y: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     if isinstance(net, EnergyNet):
-        errors = dual_errors(net, y - noise, noise, sigma)
+        errors = dual_score_losses(net, y - noise, noise, sigma)
         return errors.score.mean() + errors.time.mean()
     errors = ((net(y).float() - noise) ** 2).flatten(1).mean(1)  # where the network is in halves
     return (errors * sigma**-recipe.weight_power).mean()

@@ -31,7 +31,7 @@ class Recipe:
             intensity for all but details; a bias-free network answers to a·x + a·σz as to
             x + σz, times a: another law of σ, so it is left to the law.
         architecture: "unet", "bfcnn", "transformer", or "energy": an energy on a UNet, told
-            σ, trained by the dual loss (`densities.dual_errors`), both errors weighing one.
+            σ, trained by the dual loss (`densities.dual_score_losses`), both errors weighing one.
         channels: UNet: widths from full resolution down, one more than blocks. BF-CNN and
             transformer: (width,).
         num_layers: BF-CNN: convolutions. Transformer: blocks.
@@ -168,7 +168,7 @@ def as_in_papers(recipe: Recipe, num_steps: int | None = None) -> Recipe:
     )
 
 
-def by_num(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
+def for_dataset_sizes(recipe: Recipe, prefix: str, nums: tuple[int, ...]) -> list[Recipe]:
     """Return recipes of the first n images of A and of B, n in `nums`: else the same."""
     table = []
     for n in nums:
@@ -243,7 +243,7 @@ def _endless() -> list[Recipe]:
     return table
 
 
-def _beside(garments: Recipe) -> list[Recipe]:
+def _controls(garments: Recipe) -> list[Recipe]:
     """Return the UNet that is told σ, and the transformer: each beside the UNet of garments.
 
     At this rate the transformer's loss leaps once, after 3,400 steps, to twenty times its height,
@@ -274,11 +274,11 @@ def _laptop() -> dict[str, Recipe]:
     garments = Recipe("", "fashion", expected=reached)
     reached = {"psnr_out.0": 19.2, "psnr_out.10": 23.1, "psnr_out.20": 27.9, "psnr_out.30": 33.9}
     faces = Recipe("", "faces", num=6_000, expected=reached)
-    table = by_num(garments, "fashion", (10_000, 1, 10, 100, 1_000))
-    table += by_num(faces, "faces", (6_000, 1, 10, 100, 1_000))
-    table += _beside(garments)
+    table = for_dataset_sizes(garments, "fashion", (10_000, 1, 10, 100, 1_000))
+    table += for_dataset_sizes(faces, "faces", (6_000, 1, 10, 100, 1_000))
+    table += _controls(garments)
     bfcnn = replace(garments, architecture="bfcnn", channels=(32,), size=16, expected={})
-    table += by_num(bfcnn, "bfcnn/fashion", (10_000, 10))
+    table += for_dataset_sizes(bfcnn, "bfcnn/fashion", (10_000, 10))
     for size, num in ((16, 6_000), (16, 1_000), (16, 100), (24, 6_000), (24, 1_000)):
         small = replace(faces, size=size, num=num, expected={})
         table.append(replace(small, name=f"faces/size={size}/N={num}/A"))
@@ -287,10 +287,10 @@ def _laptop() -> dict[str, Recipe]:
     energy = replace(garments, architecture="energy", law=SigmaLaw("log", 0.005, 10.0), expected={})
     energy = replace(energy, batch_size=64, num_steps=8_000, learning_rate=3e-3, freeze_norm=0.1)
     energy = replace(energy, clip=1.0)  # without it one of two stayed at its first plateau
-    a, b = by_num(energy, "energy/fashion", (10_000,))
+    a, b = for_dataset_sizes(energy, "energy/fashion", (10_000,))
     table += [a, replace(b, num_steps=8_500)]  # each as long as four minutes of a GPU allowed
     contours = Recipe("", "c_alpha/alpha=2", num_steps=4_000)
-    table += by_num(contours, "c_alpha/alpha=2", (100_000, 10))
+    table += for_dataset_sizes(contours, "c_alpha/alpha=2", (100_000, 10))
     shuffled = replace(faces, name="shuffled/faces/N=6000/A", dataset="shuffled/faces", expected={})
     table += [replace(shuffled, batch_size=64, num_steps=14_000), *_endless()]
     table += _local_networks(faces)

@@ -13,13 +13,13 @@ import gahb_core
 from gahb_core import files
 from gahb_core.data import load_images
 from gahb_core.networks.models import num_parameters
-from gahb_core.networks.weights import fill
+from gahb_core.networks.weights import load_weights
 from gahb_core.training import loop
 from gahb_core.training.card import measure
 from gahb_core.training.loop import Progress
 from gahb_core.training.profiles import find_recipe
 from gahb_core.training.recipes import Recipe, fingerprint, make_network, to_json
-from gahb_core.training.store import is_there, lock_recipe, paths, seal_card, write_card
+from gahb_core.training.store import hash_card, is_there, lock_recipe, paths, write_card
 
 HALF_COSTS_DB = 0.01
 
@@ -40,7 +40,7 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
     """
     net = net.to("cpu", memory_format=torch.contiguous_format)
     full, half = measure(net, recipe), _half(net)
-    rounded = measure(fill(make_network(recipe), half, "half").eval(), recipe)
+    rounded = measure(load_weights(make_network(recipe), half, "half").eval(), recipe)
     cost = max(np.subtract(full[k], rounded[k]).max() for k in ("test", "train"))
     light = cost < HALF_COSTS_DB
     weights = half if light else {k: v.contiguous() for k, v in net.state_dict().items()}
@@ -64,7 +64,7 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
     weights_path, card_path, _ = paths(recipe.name, profile)
     files.write_safely(weights_path, content)
     write_card(card_path, card)
-    return seal_card(card)
+    return hash_card(card)
 
 
 def _data_fingerprint(recipe: Recipe) -> dict:
@@ -86,7 +86,7 @@ def train(
     """
     recipe = recipe or find_recipe(name, profile)
     with lock_recipe(name, profile):
-        files.sweep(paths(name, profile)[2].parent)
+        files.remove_orphans(paths(name, profile)[2].parent)
         yield from _train(recipe, profile, device)
 
 

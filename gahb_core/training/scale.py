@@ -4,7 +4,13 @@ from dataclasses import replace
 
 from gahb_core.networks.models import SPATIAL_LAYERS
 from gahb_core.noise import SigmaLaw
-from gahb_core.training.recipes import DETAIL_WIDTHS, LAPTOP, Recipe, as_in_papers, by_num
+from gahb_core.training.recipes import (
+    DETAIL_WIDTHS,
+    LAPTOP,
+    Recipe,
+    as_in_papers,
+    for_dataset_sizes,
+)
 
 # the papers' widths by the side of the images: 1 to 4 blocks
 WIDTHS = {20: (64, 128), 40: (64, 128, 256), 80: (64, 128, 256, 512)}
@@ -70,19 +76,19 @@ def _gpu(recipe: Recipe) -> Recipe:
     return replace(recipe, batch_size=batch, num_steps=steps)
 
 
-def _scaled() -> list[Recipe]:
+def _paper_table() -> list[Recipe]:
     """Return what the chapters need, and CelebA and LSUN, at the papers' size."""
     table = [_at_scale(r) for r in LAPTOP.values()]
     for dataset in ("celeba", "lsun"):
         large = Recipe("", dataset, size=80, channels=WIDTHS[80])
-        table += by_num(large, dataset, (100_000, 1, 10, 100, 1_000, 10_000))
+        table += for_dataset_sizes(large, dataset, (100_000, 1, 10, 100, 1_000, 10_000))
     photos = Recipe("", "celeba", num=100_000)
     for side, widths in WIDTHS.items():  # "how many": of each size
         for num in (1, 10, 100, 1_000, 10_000, 100_000) if side != 80 else ():
             name = f"celeba/size={side}/N={num}/A"
             table.append(replace(photos, name=name, num=num, size=side, channels=widths))
     stack = replace(photos, architecture="bfcnn", channels=(64,), size=40)
-    table += by_num(stack, "bfcnn/celeba", (100_000, 10))
+    table += for_dataset_sizes(stack, "bfcnn/celeba", (100_000, 10))
     for side, levels, images in ((160, 2, photos), (320, 3, Recipe("", "c_alpha/alpha=2"))):
         family = images.dataset.partition("/")[0]
         table += _large(f"local/{family}/size={side}", replace(images, size=side), levels)
@@ -104,6 +110,6 @@ def _large(prefix: str, images: Recipe, levels: int) -> list[Recipe]:
     return table
 
 
-SCALED = _scaled()
+SCALED = _paper_table()
 PAPER = {r.name: _paper(r) for r in SCALED}
 GPU = {r.name: _gpu(r) for r in SCALED}

@@ -52,7 +52,7 @@ def lock_recipe(
     return files.lock(path, f"checkpoint {name!r} of profile {profile!r}", patience)
 
 
-def find_status(name: str, profile: str = "laptop") -> str:
+def checkpoint_status(name: str, profile: str = "laptop") -> str:
     """Return "trained", "unfinished", "outdated" or "missing".
 
     "outdated": a checkpoint is there, of another recipe than that of the name, or broken.
@@ -86,7 +86,7 @@ def parse_weights(content: bytes, sha256: str, origin: Path) -> dict[str, Tensor
         raise ValueError(f"{origin} must be a safetensors file: {error}") from error
 
 
-def seal_card(card: dict) -> dict:
+def hash_card(card: dict) -> dict:
     """Return a card with the hash of all else that is in it, "card_sha256"."""
     card = {key: value for key, value in card.items() if key != "card_sha256"}
     content = json.dumps(card, sort_keys=True, ensure_ascii=False).encode()
@@ -95,7 +95,7 @@ def seal_card(card: dict) -> dict:
 
 def write_card(path: Path, card: dict) -> None:
     """Write a card, sealed, whole or not at all."""
-    text = json.dumps(seal_card(card), indent=1, ensure_ascii=False)
+    text = json.dumps(hash_card(card), indent=1, ensure_ascii=False)
     files.write_safely(path, text + "\n")
 
 
@@ -103,7 +103,7 @@ def read_card(path: Path, recipe: Recipe) -> dict:
     """Return the card of a recipe, whole and as it was written, or refuse it."""
     try:
         card = json.loads(path.read_bytes().decode())
-        sealed = seal_card(card)
+        sealed = hash_card(card)
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} must be a checkpoint's card: {error!r}") from error
     if set(card) not in (CARD_KEYS, CARD_KEYS - {"card_sha256"}):

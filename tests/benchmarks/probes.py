@@ -15,18 +15,18 @@ from gahb_core import jacobian
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian import products
-from gahb_core.jacobian.derivatives import Products
+from gahb_core.jacobian.derivatives import Linearization
 from gahb_core.noise import add_noise
 from gahb_core.training import load_denoiser
 
 REPEATS = 7
 
 
-def trust(denoiser: Denoiser, image: torch.Tensor, sigma: float | None) -> Products:
+def trust(denoiser: Denoiser, image: torch.Tensor, sigma: float | None) -> Linearization:
     """Return the products by masks, unchecked."""
     net, network_input = products.find_network(denoiser)
     part = products.fix_masks(net, *network_input(image[None], sigma), len(image))
-    return Products(part.out[0], part.push, part.pull)
+    return Linearization(part.out[0], part.push, part.pull)
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
                 way = trust if kind == "trusted" else products._by_masks
                 with mock.patch.object(products, "_by_masks", way):
                     began = time.process_time()
-                    jacobian.top_eigenpairs(f, y, 20)
+                    jacobian.top_eigenpairs(f, y, num=20)
                     seconds.append(time.process_time() - began)
         least = {kind: min(seconds) for kind, seconds in spent.items()}
         ratio = least["checked"] / least["trusted"]

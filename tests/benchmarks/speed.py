@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from gahb_book.measured import FOLDER, read, write
 from gahb_core import jacobian
 from gahb_core.denoisers.contract import residual_denoiser
-from gahb_core.denoisers.memory import memory_denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.images import draw_disks, make_c_alpha, make_disk_parameters
-from gahb_core.metrics.pairs import nearest
+from gahb_core.metrics.pairs import nearest_images
 from gahb_core.networks.models import UNet, fold_norm
 from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.networks.weights import initialize
@@ -112,13 +112,16 @@ def of_jacobian(net: UNet, rate: float) -> dict:
     """Return what J, its decomposition and its twenty largest pairs take."""
     y = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     f, shape = residual_denoiser(fold_norm(net)), (1, SIDE, SIDE)
-    J = jacobian.dense(f, y)
+    J = jacobian.jacobian_matrix(f, y)
     rows, svd = row_by_row(net, y), seconds(lambda: torch.linalg.svd(J))
     dense, eigen = (
         seconds(work)
-        for work in (lambda: jacobian.dense(f, y), lambda: jacobian.decompose(J, shape))
+        for work in (
+            lambda: jacobian.jacobian_matrix(f, y),
+            lambda: jacobian.eigendecompose(J, shape),
+        )
     )
-    top = seconds(lambda: jacobian.top_eigenpairs(f, y, 20, tol=1e-3 * float(J.norm(p=2))))
+    top = seconds(lambda: jacobian.top_eigenpairs(f, y, num=20, tol=1e-3 * float(J.norm(p=2))))
     share = SIDE**2 * count_operations(net) / rate / dense
     return {
         "J and its decomposition": {"slow": rows + svd, "ours": dense + eigen},
@@ -145,7 +148,7 @@ def of_sets() -> dict:
         torch.rand(10_000, 1, SIDE, SIDE, generator=draw),
         torch.rand(CHUNK, 1, SIDE, SIDE, generator=draw),
     )
-    many, memory = train[:2000], memory_denoiser(train)
+    many, memory = train[:2000], empirical_denoiser(train)
 
     def one_by_one() -> None:
         for q in y:
@@ -163,7 +166,7 @@ def of_sets() -> dict:
         },
         "nearest of 10,000, a query": {
             "slow": seconds(one_by_one, 1) / CHUNK,
-            "ours": seconds(lambda: nearest(many, train), 1) / len(many),
+            "ours": seconds(lambda: nearest_images(many, train), 1) / len(many),
         },
         "memorizer of 10,000, an image": {
             "slow": seconds(weigh, 1) / CHUNK,
@@ -273,7 +276,7 @@ def of_large(side: int, net: UNet, y: Tensor, num_rows: int) -> dict:
     part = torch.randn(800, 800)
     svd = seconds(lambda: torch.linalg.svd(part)) * (side**2 / 800) ** 3
     slow = row_by_row(net, y, num_rows) + svd
-    return {"slow": slow, "ours": seconds(lambda: jacobian.top_eigenpairs(f, y, 20), 1)}
+    return {"slow": slow, "ours": seconds(lambda: jacobian.top_eigenpairs(f, y, num=20), 1)}
 
 
 def of_random(side: int, blocks: int, num_rows: int) -> dict:

@@ -17,7 +17,7 @@ from gahb_core.data import load_images
 from gahb_core.jacobian.krylov import top_eigenpairs
 from gahb_core.multiscale.cascade import Ascent, sample_cascade
 from gahb_core.multiscale.denoising import multiscale_denoiser
-from gahb_core.multiscale.haar import spread
+from gahb_core.multiscale.haar import upsample_low
 from gahb_core.noise import add_noise, sample_normal
 from gahb_core.sampling.ascent import ascend, sample
 from gahb_core.training import load_denoiser
@@ -48,7 +48,7 @@ def two_networks() -> Tensor:
 def a_basis() -> Tensor:
     """Return an image and three eigenvectors of a network's Jacobian there, ½ being zero."""
     x = load_images("c_alpha/alpha=2", "test", 23)[22:23]
-    atoms = top_eigenpairs(load_denoiser("c_alpha/alpha=2"), add_noise(x, 0.15, 0), 8).atoms
+    atoms = top_eigenpairs(load_denoiser("c_alpha/alpha=2"), add_noise(x, 0.15, 0), num=8).atoms
     chosen = atoms[[1, 3, 6]]
     most = chosen.abs().flatten(1).quantile(0.99, dim=1).reshape(-1, 1, 1, 1)
     return torch.cat([x, 0.5 + 0.5 * (chosen / most).clamp(-1, 1)])
@@ -63,7 +63,7 @@ def a_cascade() -> Tensor:
         "details": Ascent(beta=0.3, sigma_0=0.5, sigma_end=0.005),
     }
     scales = list(sample_cascade(f, 1, 128, seed=5, **ways))
-    x = torch.cat([spread(scale.x, scale.j) for scale in scales])
+    x = torch.cat([upsample_low(scale.x, scale.j) for scale in scales])
     return (x - x.min()) / (x.max() - x.min())
 
 

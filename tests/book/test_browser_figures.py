@@ -23,16 +23,16 @@ from gahb_book.site.assets import page_assets, read_fragment
 from gahb_core.bases.fourier import make_fourier
 from gahb_core.bases.wavelets import make_wavelet
 from gahb_core.data import load_images
-from gahb_core.denoisers.memory import memory_denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.images import draw_disks, resize_area, tangent_vectors
 from gahb_core.images.c_alpha import coverage
 from gahb_core.jacobian.krylov import top_eigenpairs
-from gahb_core.jacobian.products import filters, linearize
+from gahb_core.jacobian.products import adaptive_filters, linearize
 from gahb_core.metrics.pairs import psnr
 from gahb_core.multiscale.haar import haar_split
 from gahb_core.noise import add_noise, make_generator, sample_normal
 from gahb_core.sampling.ascent import sample
-from gahb_core.sampling.measurements import measure_blocks, measure_pixels, sample_constrained
+from gahb_core.sampling.measurements import measure_block_means, measure_pixels, sample_constrained
 from gahb_core.training import load_denoiser, load_multiscale
 
 pytestmark = pytest.mark.browser
@@ -175,11 +175,11 @@ def relative_error(found, expected):
     return np.linalg.norm(found - expected.ravel()) / np.linalg.norm(expected)
 
 
-def linearize_in_double(f, y, given):
+def linearize_in_double(f, y, condition):
     """The products of a denoiser at y, its weights and all sums in float64."""
     f = copy.deepcopy(f)
     f.net.double()
-    told = f if given is None else lambda y, s: f(y, s, given.double())
+    told = f if condition is None else lambda y, s: f(y, s, condition.double())
     return linearize(told, y.double())
 
 
@@ -250,7 +250,7 @@ def test_without_webassembly_plain_javascript_takes_over(page):
 def test_eigenpairs_are_those_of_the_library(page):
     f, x = load_denoiser(NETWORK), load_images("fashion", "test", 4, 32)[3:]
     y = add_noise(x, 0.3, 0)
-    expected = top_eigenpairs(f, y, 12, tol=1e-3)
+    expected = top_eigenpairs(f, y, num=12, tol=1e-3)
     found = call(page, "eigenpairs", NETWORK, y=flat(y), H=32, W=32, num=12, tol=0.02)
     assert found["converged"]
     np.testing.assert_allclose(found["lam"], expected.lam, atol=1e-2)
@@ -300,7 +300,7 @@ def test_coarse_to_fine_and_its_filters_are_the_librarys(page):
         {"low": LOW, "details": DETAILS, "y": flat(y), "H": 32, "W": 32, "pixel": 9 * 32 + 20},
     )
     assert relative_error(found["estimate"], f(y).detach().numpy()) < 1e-4
-    assert relative_error(found["filter"], filters(f, y, [(9, 20)]).numpy()) < 1e-3
+    assert relative_error(found["filter"], adaptive_filters(f, y, pixels=[(9, 20)]).numpy()) < 1e-3
     inner = np.dot(found["filter"], flat(y))
     assert inner == pytest.approx(found["estimate"][9 * 32 + 20], abs=1e-4)
 
@@ -350,12 +350,12 @@ def test_the_ascent_is_the_librarys_given_the_same_noise(page):
 
 def test_the_memorizer_and_its_ascent_are_the_librarys(page):
     images = load_images("fashion", "A", 20, 16)
-    memory, y = memory_denoiser(images.double()), add_noise(images[:1], 0.2, 0)
+    memory, y = empirical_denoiser(images.double()), add_noise(images[:1], 0.2, 0)
     call(page, "keep", set="twenty", images=[flat(x) for x in images])
     found = call(page, "denoise", set="twenty", y=flat(y), sigma=0.2, H=16, W=16)
     assert relative_error(found["estimate"], memory(y.double(), 0.2).numpy()) < 1e-5
     shape, way = (1, 16, 16), {"beta": 0.3, "sigma_end": 0.05}
-    expected = sample(memory, 1, shape, seed=2, schedule=True, **way)
+    expected = sample(memory, 1, shape, seed=2, blind=False, **way)
     y0 = 0.5 + sample_normal((1, *shape), 2, key="start")
     draws = noise_of(2, int(expected.iterations) + 1, shape)
     more = {"beta": 0.3, "sigmaEnd": 0.05, "sigma0": 1, "draws": draws}
@@ -371,7 +371,7 @@ def test_the_constrained_ascent_is_the_librarys(page, kind):
         mask = torch.rand(shape, generator=make_generator(0)) < 0.5
         measurement, told = measure_pixels(mask), {"mask": flat(mask.float()), "values": flat(x)}
     else:
-        measurement = measure_blocks(16, 4)
+        measurement = measure_block_means(16, 4)
         told = {"low": flat(measurement.analyze(x) / 4), "W": 16, "factor": 4}
     way = {"beta": 0.3, "sigma_end": 0.05}
     measured = measurement.analyze(x)
@@ -513,7 +513,7 @@ def test_jobs_of_two_points_take_turns_without_mixing(page):
         {"net": file_of(NETWORK), "ys": [flat(y) for y in ys]},
     )
     for lam, y in zip(found, ys, strict=True):
-        np.testing.assert_allclose(lam, top_eigenpairs(f, y, 3).lam, atol=2e-3)
+        np.testing.assert_allclose(lam, top_eigenpairs(f, y, num=3).lam, atol=2e-3)
 
 
 def test_two_figures_share_one_worker_and_one_copy(browser, built):

@@ -19,7 +19,7 @@ from slurm import MISSING, call, say, start_cluster, start_gahb
 
 from gahb_book import cli
 from gahb_book.cluster import jobs, tickets
-from gahb_book.cluster.tickets import Standing, ask_cluster, find_standings, read_tickets
+from gahb_book.cluster.tickets import JobState, ask_cluster, find_states, read_tickets
 from gahb_book.places import Places
 from gahb_book.report import load_results
 
@@ -41,7 +41,7 @@ def slurm():
 
 def states(folder):
     """Return name → state of the jobs that were submitted from a folder."""
-    return {name: s.kind for name, s in find_standings(read_tickets(folder)).items()}
+    return {name: s.kind for name, s in find_states(read_tickets(folder)).items()}
 
 
 def job_of(folder, name):
@@ -195,15 +195,15 @@ def test_stopped_as_soon_as_it_is_submitted_it_says_that_the_jobs_go_on(tmp_path
 def test_a_cluster_that_does_not_answer_ends_no_job(tmp_path, monkeypatch):
     monkeypatch.setattr(tickets, "ask_cluster", lambda ids: None)
     ticket = tickets.Ticket("a", "7_0", str(tmp_path), 0.0)
-    wanted = {"a": Standing("pending", "the cluster does not answer")}
-    assert find_standings([ticket]) == wanted
+    wanted = {"a": JobState("pending", "the cluster does not answer")}
+    assert find_states([ticket]) == wanted
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x80\x04."])
 def test_a_damaged_result_is_a_failed_job(tmp_path, content):
     ticket = tickets.Ticket("a", "7_0", str(tmp_path), 0.0)
     ticket.result.write_bytes(content)
-    (standing,) = find_standings([ticket]).values()
+    (standing,) = find_states([ticket]).values()
     assert standing.kind == "failed"
     assert "its result is damaged" in standing.detail
 

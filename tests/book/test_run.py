@@ -16,7 +16,7 @@ from projects import make_notebook
 
 from gahb_book import cli
 from gahb_book.cluster import submit_jobs
-from gahb_book.cluster.tickets import Standing
+from gahb_book.cluster.tickets import JobState
 from gahb_book.places import Places, find_root
 from gahb_book.record import KINDS, mark_published, record
 from gahb_book.report import Result, collect_results, load_results
@@ -473,7 +473,7 @@ def test_pages_run_as_a_job_array(project, monkeypatch):
         assert (cluster, options) == ("slurm", {"timeout_min": 5})
         for name, words in arguments.items():
             pickle.loads(pickle.dumps(function))(*words)
-            yield name, Standing("done")
+            yield name, JobState("done")
 
     monkeypatch.setattr("gahb_book.run.pages.run_on_cluster", here)
     (outcome,) = run_pages(Places(project), ["a_five"], executor="slurm", timeout=60, timeout_min=5)

@@ -47,7 +47,7 @@ SCALES = multiscale.multiscale_denoiser(lambda y, s=None: 0.9 * y, [lambda y, s,
 DISK = images.make_disks(1, 10)
 
 
-def half(y, sigma=None, given=None):
+def half(y, sigma=None, condition=None):
     """A blind denoiser whose Jacobian is far from symmetric."""
     return 0.4 * y + 0.1 * y.roll(1, -1)
 
@@ -65,8 +65,8 @@ CASES = {
     noise.make_generator: {"seed": 3},
     noise.sample_normal: {"shape": (2, 3), "seed": 0, "start": 1},
     noise.sample_uniform: {"shape": (2, 3), "seed": 0, "start": 1, "key": "u"},
-    noise.per_image: {"sigma": 0.3, "y": Y},
-    noise.as_rows: {"x": X},
+    noise.broadcast_sigma: {"sigma": 0.3, "y": Y},
+    noise.flatten_images: {"x": X},
     noise.add_noise: {"x": X, "sigma": 0.2, "seed": 1, "start": 2},
     noise.psnr_from_sigma: {"sigma": 0.1},
     noise.sigma_from_psnr: {"psnr": 20.0},
@@ -102,7 +102,7 @@ CASES = {
     metrics.correlation: {"a": Y, "b": X},
     metrics.cosine_similarity: {"a": Y, "b": X},
     metrics.shifted_correlation: {"a": Y, "b": X, "max_shift": 1},
-    metrics.nearest: {"queries": Y, "references": X, "block": 2, "max_shift": 1},
+    metrics.nearest_images: {"queries": Y, "references": X, "block": 2, "max_shift": 1},
     metrics.paired_difference: {
         "denoiser_a": half,
         "denoiser_b": half,
@@ -122,7 +122,7 @@ CASES = {
     metrics.estimate_sure: {"denoiser": half, "y": Y, "sigma": 0.3, "seed": 0, "num_probes": 2},
     metrics.kl_bound: {"mse_gap": [0.3, 0.2, 0.1], "sigmas": [0.1, 0.2, 0.4]},
     metrics.fit_pca: {"train": rand(12, 1, 3, 3), "dim": 4},
-    metrics.frechet: {"a": rand(9, 3), "b": rand(8, 3, key="b")},
+    metrics.frechet_distance: {"a": rand(9, 3), "b": rand(8, 3, key="b")},
     metrics.frechet_pca: {
         "samples": rand(9, 1, 3, 3),
         "reference": rand(8, 1, 3, 3, key="b"),
@@ -156,14 +156,14 @@ CASES = {
     bases.m_term_error: {"basis": DCT, "x": X},
     bases.fit_spectrum: {"basis": DCT, "x": X, "seed": 0, "num_bootstrap": 10},
     denoisers.estimate_sigma: {"y": Y, "x_hat": X},
-    denoisers.blind_sigma: {"f": half, "y": Y},
-    denoisers.score: {"f": half, "y": Y, "sigma": 0.3},
-    denoisers.needed_sigma: {"sigma": 0.3, "y": Y},
+    denoisers.blind_sigma: {"denoiser": half, "y": Y},
+    denoisers.score: {"denoiser": half, "y": Y, "sigma": 0.3},
+    denoisers.require_sigma: {"sigma": 0.3, "y": Y},
     denoisers.universal_factor: {"num": 64},
     denoisers.wiener_factors: {"power": rand(5), "sigma": 0.2},
     denoisers.sure_threshold: {"c": rand(3, 9), "sigma": torch.tensor([[0.3]])},
     denoisers.grid_shifts: {"num": 2, "step": 3},
-    denoisers.estimate_mmse: {"f": RAY, "x": X, "sigma": 0.3, "seed": 0, "start": 0},
+    denoisers.estimate_mmse: {"denoiser": RAY, "x": X, "sigma": 0.3, "seed": 0, "start": 0},
     denoisers.fit_regions: {"parts": PARTS},
     denoisers.region_covariance: {"mask": PARTS.mask[0], "regions": REGIONS},
     denoisers.contour_tangents: {
@@ -177,22 +177,24 @@ CASES = {
     networks.receptive_field: {"net": NET},
     networks.fold_norm: {"net": NET},
     networks.initialize: {"net": networks.BFCNN(3, 2), "seed": 0, "gain": 1.0},
-    networks.fill: {"net": networks.BFCNN(3, 2), "weights": NET.state_dict(), "origin": "here"},
-    jacobian.dense: {"denoiser": half, "y": ONE, "sigma": 0.3, "block": 9},
-    jacobian.jvp: {"denoiser": half, "y": ONE, "v": X, "block": 2},
-    jacobian.vjp: {"denoiser": half, "y": ONE, "u": X, "block": 2},
+    networks.load_weights: {
+        "net": networks.BFCNN(3, 2),
+        "weights": NET.state_dict(),
+        "origin": "here",
+    },
+    jacobian.jacobian_matrix: {"denoiser": half, "y": ONE, "sigma": 0.3, "block": 9},
     jacobian.linearize: {"denoiser": half, "y": ONE, "block": 2},
     jacobian.linearity_error: {"denoiser": half, "y": ONE},
-    jacobian.filters: {"denoiser": half, "y": ONE, "pixels": [(0, 1), (3, 3)], "block": 2},
+    jacobian.adaptive_filters: {"denoiser": half, "y": ONE, "pixels": [(0, 1), (3, 3)], "block": 2},
     jacobian.filter_radius: {"weights": X, "pixels": [(0, 1)] * 3, "share": 0.5},
     jacobian.symmetric_part: {"J": SQUARE},
-    jacobian.decompose: {"J": SQUARE, "shape": (1, 4, 4)},
+    jacobian.eigendecompose: {"J": SQUARE, "shape": (1, 4, 4)},
     jacobian.svd: {"J": SQUARE, "shape": (1, 4, 4)},
     jacobian.asymmetry: {"J": SQUARE},
-    jacobian.mean_uv: {"J": SQUARE, "num": 3},
-    jacobian.overlap: {"a": EYE[:3], "b": EYE[1:4]},
+    jacobian.left_right_alignment: {"J": SQUARE, "num": 3},
+    jacobian.subspace_overlap: {"a": EYE[:3], "b": EYE[1:4]},
     jacobian.estimate_trace: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
-    jacobian.estimate_sum_sq: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
+    jacobian.estimate_squared_norm: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
     jacobian.estimate_asymmetry: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
     jacobian.symmetric_eigenpairs: {
         "apply": lambda rows: rows * torch.arange(16).to(rows),
@@ -246,16 +248,16 @@ CASES = {
         "sigma_end": 0.1,
         "max_iterations": 9,
     },
-    sam.drain: {"steps": ()},
+    sam.finish: {"steps": ()},
     multiscale.haar_split: {"x": X},
     multiscale.haar_merge: {"low": X, "details": X.expand(-1, 3, -1, -1)},
     multiscale.haar_decompose: {"x": X, "J": 2},
     multiscale.haar_level: {"x": X, "j": 1},
-    multiscale.spread: {"low": X, "J": 1},
-    multiscale.stretch: {"x": X, "low": 0.1, "high": 0.8},
-    multiscale.check_given: {"y": X.expand(-1, 3, -1, -1), "given": Y},
-    multiscale.super_resolve: {"model": SCALES, "x_J": X, "seed": 0, "start": 1},
-    multiscale.sample_cascade: {"model": SCALES, "num": 1, "size": 8, "seed": 0, "channels": 1},
+    multiscale.upsample_low: {"low": X, "J": 1},
+    multiscale.rescale_range: {"x": X, "low": 0.1, "high": 0.8},
+    multiscale.check_condition: {"y": X.expand(-1, 3, -1, -1), "condition": Y},
+    multiscale.super_resolve: {"denoiser": SCALES, "x_J": X, "seed": 0, "start": 1},
+    multiscale.sample_cascade: {"denoiser": SCALES, "num": 1, "size": 8, "seed": 0, "channels": 1},
     multiscale.factorize_gaussian: {"mean": X[0, :, :2, :2], "covariance": torch.eye(4), "J": 1},
 }
 
@@ -263,9 +265,9 @@ CASES = {
 MAKERS = {
     denoisers.gaussian_denoiser: {"mean": X[0], "covariance": torch.eye(64)},
     denoisers.mixture_denoiser: {"weights": rand(3), "means": X, "covariances": rand(3)},
-    denoisers.memory_denoiser: {"train": X, "block": 2},
+    denoisers.empirical_denoiser: {"train": X, "block": 2},
     denoisers.blind_denoiser: {
-        "denoiser": denoisers.memory_denoiser(X),
+        "denoiser": denoisers.empirical_denoiser(X),
         "sigmas": [0.3, 0.5],
         "contrasts": [0.8, 1.2],
     },
@@ -288,18 +290,18 @@ MAKERS = {
 # what is tested elsewhere: files and downloads, other denoisers' wrappers, linear measurements
 ELSEWHERE = {
     "data_folder", "download", "fetch", "locate", "haar_reconstruct",
-    "crop_denoiser", "equivariant_denoiser", "local_denoiser", "told_denoiser", "with_sigma",
-    "constrain", "sample_constrained", "measure_blocks", "measure_blur", "measure_low_frequencies",
-    "measure_pair", "measure_pixels", "measure_random",
+    "crop_denoiser", "equivariant_denoiser", "local_denoiser", "noise_conditional_denoiser",
+    "append_sigma", "constrain", "sample_constrained", "measure_block_means", "measure_blur",
+    "measure_low_frequencies", "measurement_from_functions", "measure_pixels", "measure_random",
 }  # fmt: skip
 
 DOCUMENTED = (ValueError, jacobian.NotConvergedError, sam.DivergedError)
 # of which only the shape counts, or the name, or how they go with another argument, or the time
 KEPT = {
-    (noise.per_image, "y"),
-    (denoisers.needed_sigma, "y"),
+    (noise.broadcast_sigma, "y"),
+    (denoisers.require_sigma, "y"),
     (noise.sample_uniform, "key"),
-    (networks.fill, "origin"),
+    (networks.load_weights, "origin"),
     (jacobian.symmetric_eigenpairs, "start"),
     (denoisers.refine_disks, "tolerance"),
 }
@@ -470,7 +472,7 @@ def test_an_odd_argument_is_refused_or_answered_rightly(function, data):
 
 @pytest.mark.parametrize("function", EVERY, ids=lambda f: f"{f.__module__[10:]}.{f.__name__}")
 def test_the_good_call_is_good(function):
-    if function is sam.drain:
+    if function is sam.finish:
         return
     assert all(bool(torch.isfinite(t).all()) for t in run(function, EVERY[function]))
 

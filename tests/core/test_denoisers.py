@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gahb_core import bases, denoisers
-from gahb_core.noise import make_generator, per_image
+from gahb_core.noise import broadcast_sigma, make_generator
 
 
 def draw(*shape, seed=0):
@@ -49,7 +49,7 @@ EXACT = [
 ]
 EVERY = [
     *EXACT,
-    pytest.param(denoisers.memory_denoiser(draw(9, 1, 2, 3), block=4), (1, 2, 3), id="memory"),
+    pytest.param(denoisers.empirical_denoiser(draw(9, 1, 2, 3), block=4), (1, 2, 3), id="memory"),
 ]
 
 
@@ -306,7 +306,7 @@ def test_memory_is_a_mixture_of_delta_functions():
     train, y = draw(20, 1, 2, 3), draw(5, 1, 2, 3, seed=1)
     delta = denoisers.mixture_denoiser(torch.ones(20).double(), train, torch.zeros(20).double())
     for sigma in (0.05, 0.4, 2.0):
-        same(denoisers.memory_denoiser(train)(y, sigma), delta(y, sigma), 1e-9)
+        same(denoisers.empirical_denoiser(train)(y, sigma), delta(y, sigma), 1e-9)
 
 
 @pytest.mark.parametrize("block", [1, 3, 7, 20])
@@ -315,12 +315,12 @@ def test_memory_does_not_depend_on_its_block(block, sigma):
     train, y = draw(20, 1, 2, 3), draw(5, 1, 2, 3, seed=1)
     by_hand = torch.softmax(-(torch.cdist(y.flatten(1), train.flatten(1)) ** 2) / (2 * sigma**2), 1)
     want = (by_hand @ train.flatten(1)).reshape(y.shape)
-    same(denoisers.memory_denoiser(train, block)(y, sigma), want, 1e-7)
+    same(denoisers.empirical_denoiser(train, block)(y, sigma), want, 1e-7)
 
 
 def test_memory_goes_from_the_nearest_image_to_the_mean():
     train, y = draw(50, 1, 3, 3), draw(6, 1, 3, 3, seed=1)
-    f = denoisers.memory_denoiser(train, 16)
+    f = denoisers.empirical_denoiser(train, 16)
     closest = torch.cdist(y.flatten(1), train.flatten(1)).argmin(1)
     same(f(y, 1e-4), train[closest])
     same(f(y, 1e6), train.mean(0).expand_as(y), 1e-9)
@@ -330,7 +330,7 @@ def test_memory_goes_from_the_nearest_image_to_the_mean():
 
 def test_memory_jacobian_is_the_posterior_covariance():
     train, y, sigma = draw(12, 4), draw(3, 4, seed=1), 0.8
-    J = jacobian(denoisers.memory_denoiser(train, 5), y, sigma)
+    J = jacobian(denoisers.empirical_denoiser(train, 5), y, sigma)
     weights = torch.softmax(-(torch.cdist(y, train) ** 2) / (2 * sigma**2), 1)
     for r, got in zip(weights, J, strict=True):
         same(got * sigma**2, torch.cov(train.T, correction=0, aweights=r), 1e-8)
@@ -338,11 +338,11 @@ def test_memory_jacobian_is_the_posterior_covariance():
 
 def test_memory_of_a_training_set_fits_and_takes_per_image_sigma():
     train = torch.rand(10_000, 1, 32, 32, generator=make_generator(0))
-    f = denoisers.memory_denoiser(train)
+    f = denoisers.empirical_denoiser(train)
     sigma = torch.linspace(0.01, 0.3, 64)
     noise = torch.randn(64, 1, 32, 32, generator=make_generator(1))
     with FlopCounterMode(display=False) as counter:
-        x_hat = f(train[:64] + per_image(sigma, noise) * noise, sigma)
+        x_hat = f(train[:64] + broadcast_sigma(sigma, noise) * noise, sigma)
     products = 2 * 64 * 10_000 * 1024  # the distances, and the mean
     assert counter.get_total_flops() <= 2 * products
     torch.testing.assert_close(x_hat[:40], train[:40], rtol=0, atol=1e-5)
@@ -350,11 +350,11 @@ def test_memory_of_a_training_set_fits_and_takes_per_image_sigma():
 
 def test_memory_refuses_bad_input():
     with pytest.raises(ValueError, match="train must hold an image, not 0"):
-        denoisers.memory_denoiser(torch.zeros(0, 3))
+        denoisers.empirical_denoiser(torch.zeros(0, 3))
     with pytest.raises(ValueError, match="block must be at least 1, not 0"):
-        denoisers.memory_denoiser(torch.zeros(2, 3), 0)
+        denoisers.empirical_denoiser(torch.zeros(2, 3), 0)
     with pytest.raises(ValueError, match=r"y must be of shape \(B, 3\), not \(1, 4\)"):
-        denoisers.memory_denoiser(torch.zeros(2, 3))(torch.zeros(1, 4), 1)
+        denoisers.empirical_denoiser(torch.zeros(2, 3))(torch.zeros(1, 4), 1)
 
 
 NAN = float("nan")
@@ -379,9 +379,9 @@ EYE = torch.eye(3)
             "covariances must be symmetric",
         ),
         (lambda: denoisers.mixture_denoiser(EYE[0, :0], EYE[:0], EYE[:0]), "number of means must"),
-        (lambda: denoisers.memory_denoiser(NAN * EYE), "train must be finite"),
-        (lambda: denoisers.memory_denoiser(EYE.long()), "train must be floating point"),
-        (lambda: denoisers.memory_denoiser(EYE, 2.5), "block must be a whole number"),
+        (lambda: denoisers.empirical_denoiser(NAN * EYE), "train must be finite"),
+        (lambda: denoisers.empirical_denoiser(EYE.long()), "train must be floating point"),
+        (lambda: denoisers.empirical_denoiser(EYE, 2.5), "block must be a whole number"),
         (lambda: denoisers.estimate_sigma(EYE, EYE[:2]), r"x_hat must be of shape \(3, 3\)"),
         (lambda: denoisers.ray_denoiser(NAN * EYE[None]), "image must be finite"),
         (lambda: denoisers.disk_denoiser(12, keep=8.5), "keep must be a whole number"),

@@ -37,7 +37,7 @@ def mixture():
 
 
 def memory():
-    return denoisers.memory_denoiser(draw(4, 1, 1, SIZE))
+    return denoisers.empirical_denoiser(draw(4, 1, 1, SIZE))
 
 
 PRIORS = {"gaussian": lambda: gaussian(0.5), "mixture": mixture, "memory": memory}
@@ -47,7 +47,7 @@ Y = draw(1, 1, 1, SIZE, key="y")
 
 def at(f, y=Y, sigma=None):
     """Return f(y) and J, both flat."""
-    return f(y, sigma).flatten(), jacobian.dense(f, y, sigma)
+    return f(y, sigma).flatten(), jacobian.jacobian_matrix(f, y, sigma)
 
 
 @EVERY
@@ -69,7 +69,7 @@ def test_it_is_the_mean_over_images_and_levels_and_contrasts():
                 log_w.append(-away / (2 * s**2) - SIZE * math.log(s))
                 x.append(a * image)
     w = torch.stack(log_w).softmax(0)
-    blind = denoisers.blind_denoiser(denoisers.memory_denoiser(train), SIGMAS, contrasts)
+    blind = denoisers.blind_denoiser(denoisers.empirical_denoiser(train), SIGMAS, contrasts)
     same(blind(Y)[0], torch.einsum("k,kchw->chw", w, torch.stack(x)))
     levels = torch.tensor(SIGMAS, dtype=torch.float64).square().repeat(len(w) // len(SIGMAS))
     same(blind.noise_variance(Y)[0], w @ levels)
@@ -135,7 +135,7 @@ def test_a_homogeneous_one_may_be_symmetric():
     """One image whose contrast is unknown: f projects on it, as shrinkage in a basis, literally."""
     e = draw(1, 1, 1, 24)
     grid = torch.linspace(0.5, 1.5, 2000, dtype=torch.float64)
-    f = denoisers.blind_denoiser(denoisers.memory_denoiser(e), [0.05], grid)
+    f = denoisers.blind_denoiser(denoisers.empirical_denoiser(e), [0.05], grid)
     y = e + 0.05 * draw(1, 1, 1, 24, key="z")
     x_hat, J = at(f, y)
     unit = e.flatten() / e.norm()
@@ -148,7 +148,7 @@ def test_a_network_conditioned_on_the_level_lacks_its_slope_in_it():
     net = networks.UNet(1, channels=(2, 4), channels_in=2).double().requires_grad_(False)
     for i, weights in enumerate(net.parameters()):
         weights.copy_(draw(*weights.shape, key=f"weights {i}"))
-    f, y = denoisers.told_denoiser(net), draw(1, 1, 8, 8)
+    f, y = denoisers.noise_conditional_denoiser(net), draw(1, 1, 8, 8)
     sigma = torch.tensor([0.3], dtype=torch.float64)
     _, slope = torch.func.jvp(lambda s: f(y, s), (sigma,), (torch.ones_like(sigma),))
     x_hat, J = at(f, y, 0.3)

@@ -15,7 +15,7 @@ def rand(*shape, key="x"):
     return torch.rand(shape, generator=make_generator(0, key), dtype=torch.float64)
 
 
-def square(y, sigma=None, given=None):
+def square(y, sigma=None, condition=None):
     """A blind denoiser that is not linear."""
     return y - 0.1 * y**2
 
@@ -30,7 +30,7 @@ class Example(NamedTuple):
         alone: it denoises one image of a batch as it does the batch (not one that knows them).
         net: it is a network's, and takes the dtype of its weights alone.
         any_size: it takes images of any size.
-        given: shape of the clean low band that is its third argument, if it has one.
+        condition: shape of the clean low band that is its third argument, if it has one.
     """
 
     maker: typing.Callable
@@ -40,7 +40,7 @@ class Example(NamedTuple):
     alone: bool = True
     net: bool = False
     any_size: bool = False
-    given: tuple[int, ...] | None = None
+    condition: tuple[int, ...] | None = None
 
 
 D, M = denoisers, multiscale
@@ -69,10 +69,10 @@ EXAMPLES = {
     "gaussian": Example(D.gaussian_denoiser, lambda: (rand(3), torch.eye(3).double()), (3,)),
     "mixture": Example(D.mixture_denoiser, lambda: mixture(1, 2, 2), (1, 2, 2)),
     "blind": Example(
-        D.blind_denoiser, lambda: (D.memory_denoiser(rand(9, *GREY)), (0.3, 0.5), (0.8, 1.25)),
+        D.blind_denoiser, lambda: (D.empirical_denoiser(rand(9, *GREY)), (0.3, 0.5), (0.8, 1.25)),
         GREY, blind=True,
     ),
-    "memory": Example(D.memory_denoiser, lambda: (rand(9, *GREY), 4), GREY),
+    "memory": Example(D.empirical_denoiser, lambda: (rand(9, *GREY), 4), GREY),
     "disks": Example(D.disk_denoiser, lambda: (10, 16), (1, 10, 10)),
     "disks, refined": Example(
         D.refine_disks, lambda: (images.make_disks(1, 10).double(), 0.5, 9.0, 8), (1, 10, 10)
@@ -95,10 +95,12 @@ EXAMPLES = {
         D.cycle_spin_denoiser, lambda: (D.threshold_denoiser(wavelet(), 3.0), 4), GREY
     ),
     "residual": Example(D.residual_denoiser, network, GREY, blind=True, net=True),
-    "told": Example(D.told_denoiser, lambda: network(2), GREY, net=True, any_size=True),
+    "told": Example(
+        D.noise_conditional_denoiser, lambda: network(2), GREY, net=True, any_size=True
+    ),
     "conditional": Example(
         M.conditional_denoiser, lambda: (networks.BFCNN(3, 4, 4, 3).double(),), (3, 8, 8),
-        blind=True, alone=False, net=True, given=GREY,
+        blind=True, alone=False, net=True, condition=GREY,
     ),
     "multiscale": Example(
         M.multiscale_denoiser, lambda: (square, [lambda y, s, g: y / 2]), GREY, blind=True
@@ -111,8 +113,8 @@ def make(name):
     """Return the denoiser of an example, and four y of its own shape."""
     example = EXAMPLES[name]
     f, y = example.maker(*example.args()), rand(4, *example.shape, key="y")
-    if example.given:
-        low = rand(4, *example.given, key="low")
+    if example.condition:
+        low = rand(4, *example.condition, key="low")
         return lambda y, sigma=None: f(y, sigma, low), y
     return f, y
 

@@ -105,9 +105,9 @@ def test_derivative_is_the_covariance_of_patches(kind, sigma):
     ends = [f(y + sign * step * unit, sigma).flatten(1) for sign in (1, -1)]
     differences = ((ends[0] - ends[1]) / (2 * step)).T
     same(f.rows(y, sigma)[0], differences, 1e-6)
-    same(jacobian.dense(f, y, sigma), f.rows(y, sigma)[0])
+    same(jacobian.jacobian_matrix(f, y, sigma), f.rows(y, sigma)[0])
     v = draw(3, 1, SIDE, SIDE, seed=2)
-    same(jacobian.jvp(f, y, v, sigma).flatten(1), v.flatten(1) @ f.rows(y, sigma)[0].T)
+    same(jacobian.linearize(f, y, sigma).push(v).flatten(1), v.flatten(1) @ f.rows(y, sigma)[0].T)
 
 
 def test_rows_by_hand():
@@ -126,9 +126,9 @@ def test_rows_by_hand():
 def test_several_channels():
     train, y = draw(5, 3, SIDE, SIDE, seed=3), draw(1, 3, SIDE, SIDE, seed=4)
     found = denoisers.local_denoiser(train, 2 * SIDE - 1)(y, 0.5)
-    same(found, denoisers.memory_denoiser(train)(y, 0.5))
+    same(found, denoisers.empirical_denoiser(train)(y, 0.5))
     f = denoisers.equivariant_denoiser(train, 3)
-    same(jacobian.dense(f, y, 0.5), f.rows(y, 0.5)[0])
+    same(jacobian.jacobian_matrix(f, y, 0.5), f.rows(y, 0.5)[0])
 
 
 @pytest.mark.parametrize("kind", ["local", "equivariant", "circular"])
@@ -151,7 +151,7 @@ def test_black_and_white_give_the_majority_of_the_window():
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
 def test_windows_that_see_all_make_the_memorizer(sigma):
-    expected = denoisers.memory_denoiser(TRAIN)(Y, sigma)
+    expected = denoisers.empirical_denoiser(TRAIN)(Y, sigma)
     same(denoisers.local_denoiser(TRAIN, 2 * SIDE - 1)(Y, sigma), expected)
     same(denoisers.equivariant_denoiser(TRAIN, 2 * SIDE + 1)(Y, sigma), expected)
     same(denoisers.crop_denoiser(TRAIN, SIDE)(Y, sigma), expected)

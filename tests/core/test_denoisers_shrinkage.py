@@ -33,7 +33,7 @@ ALL = {
 def test_jacobian_under_vmap_is_that_of_autograd(name):
     f, y = ALL[name], images(1, 1)
     J = torch.autograd.functional.jacobian(lambda v: f(v, 0.2), y).reshape(SIZE**2, SIZE**2)
-    torch.testing.assert_close(jacobian.dense(f, y, 0.2), J, rtol=0, atol=1e-12)
+    torch.testing.assert_close(jacobian.jacobian_matrix(f, y, 0.2), J, rtol=0, atol=1e-12)
 
 
 def test_wiener_is_the_best_of_all_factors_on_its_training_images():

@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from gahb_core.denoisers.contract import residual_denoiser
+from gahb_core.denoisers.empirical import empirical_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
-from gahb_core.denoisers.memory import memory_denoiser
 from gahb_core.denoisers.mixture import mixture_denoiser
 from gahb_core.densities.energies import (
-    bits,
-    decibels,
-    dual_errors,
+    bits_per_dim,
+    dual_score_losses,
     energy_denoiser,
     estimate_log_z,
     exact_energy,
+    log_p_decibels,
     time_score,
 )
 from gahb_core.densities.errors import denoising_errors, log_p_from_errors
 from gahb_core.densities.learned import EnergyNet, RadialEnergy
 from gahb_core.networks.weights import initialize
-from gahb_core.noise import as_rows, make_generator, sample_normal
+from gahb_core.noise import flatten_images, make_generator, sample_normal
 
 DOUBLE = torch.float64
 
@@ -37,7 +37,11 @@ def _priors():
         torch.tensor([0.3, 0.7], dtype=DOUBLE), 3 * _normal(2, 4, seed=3),
         torch.tensor([0.5, 2.0], dtype=DOUBLE),
     )  # fmt: skip
-    return {"gaussian": gaussian, "mixture": mixture, "finite set": memory_denoiser(_normal(5, 4))}
+    return {
+        "gaussian": gaussian,
+        "mixture": mixture,
+        "finite set": empirical_denoiser(_normal(5, 4)),
+    }
 
 
 PRIORS = _priors()
@@ -67,7 +71,7 @@ def test_the_density_of_a_finite_set_is_a_mean_of_normals(block):
     train, y, sigma = _normal(5, 1, 2, 2), _normal(3, 1, 2, 2, seed=7), 0.4
     away = (y[:, None] - train).square().sum((2, 3, 4)) / (2 * sigma**2)
     want = (-away).exp().mean(1).log() - 2 * math.log(2 * math.pi * sigma**2)
-    torch.testing.assert_close(memory_denoiser(train, block).log_density(y, sigma), want)
+    torch.testing.assert_close(empirical_denoiser(train, block).log_density(y, sigma), want)
 
 
 @pytest.mark.parametrize("name", PRIORS)
@@ -75,9 +79,9 @@ def test_both_errors_are_least_at_the_exact_energy(name):
     f = PRIORS[name]
     x = f.train[torch.arange(4000) % 5] if name == "finite set" else f.sample_prior(4000, 1)
     noise, exact = 0.8 * _normal(4000, 4, seed=8), exact_energy(f)
-    best = dual_errors(exact, x, noise, 0.8)
-    bent = dual_errors(lambda y, s: exact(y, s) + 0.2 * y.square().sum(1), x, noise, 0.8)
-    fast = dual_errors(lambda y, s: exact(y, s) + 0.5 * torch.log(s), x, noise, 0.8)
+    best = dual_score_losses(exact, x, noise, 0.8)
+    bent = dual_score_losses(lambda y, s: exact(y, s) + 0.2 * y.square().sum(1), x, noise, 0.8)
+    fast = dual_score_losses(lambda y, s: exact(y, s) + 0.5 * torch.log(s), x, noise, 0.8)
     assert best.score.mean() < 0.95 * bent.score.mean()
     assert best.time.mean() < 0.99 * fast.time.mean()
     torch.testing.assert_close(fast.score, best.score)  # the score does not see the time
@@ -122,7 +126,7 @@ def test_an_energy_on_a_unet_obeys_the_contract():
     slope = ((energy_denoiser(net)(y, sigma) - y) * step).sum((1, 2, 3)) / -(sigma**2)
     numeric = (net(y + h * step, sigma) - net(y - h * step, sigma)) / (2 * h)
     torch.testing.assert_close(slope, numeric, rtol=1e-4, atol=1e-4)
-    dual_errors(net, y, 0.5 * step, 0.5).time.mean().backward()
+    dual_score_losses(net, y, 0.5 * step, 0.5).time.mean().backward()
     assert net.net.encoder[0][0].weight.grad.abs().sum() > 0
 
 
@@ -163,7 +167,7 @@ def test_a_draw_of_its_own_for_each_level_makes_the_sum_less_noisy():
     f, levels = gaussian_denoiser(torch.zeros(40, dtype=DOUBLE), torch.eye(40, dtype=DOUBLE)), 20
     sigmas, x = torch.logspace(0.5, -0.5, levels, dtype=DOUBLE), torch.zeros(60, 40, dtype=DOUBLE)
     own = denoising_errors(f, x, sigmas, seed=1)
-    z = as_rows(sample_normal((60, 40), 1)).double()
+    z = flatten_images(sample_normal((60, 40), 1)).double()
     same = torch.stack([(f(s * z, s) - x).square().sum(1) for s in sigmas.tolist()], 1)
     deviation = [log_p_from_errors(e, sigmas, 40)[:, -1].std() for e in (own[0], same)]
     assert 2.5 < float(deviation[1] / deviation[0]) < levels**0.5
@@ -177,16 +181,19 @@ def test_the_density_of_one_point_costs_nothing_but_its_start():
 
 def test_decibels_and_bits_of_a_dimension():
     log_p = torch.tensor([-0.5 * math.log(2 * math.pi * math.e) * 100])  # a unit normal's mean
-    assert float(decibels(log_p, 100)) == pytest.approx(-6.162, abs=1e-3)
+    assert float(log_p_decibels(log_p, 100)) == pytest.approx(-6.162, abs=1e-3)
     # uniform grey values: log p = 0, eight bits a pixel
-    assert float(bits(torch.zeros(1), 100)) == 8.0
+    assert float(bits_per_dim(torch.zeros(1), 100)) == 8.0
 
 
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: exact_energy(residual_denoiser(None)), "prior must have a log_density, and a Res"),
-        (lambda: dual_errors(None, torch.zeros(2, 3), torch.zeros(2, 4), 1.0), "noise must be of"),
+        (lambda: exact_energy(residual_denoiser(None)), "denoiser must have a log_density, and a"),
+        (
+            lambda: dual_score_losses(None, torch.zeros(2, 3), torch.zeros(2, 4), 1.0),
+            "noise must be of",
+        ),
         (lambda: time_score(None, torch.zeros(2, 3), 0.0), "sigma must be positive, not 0"),
         (lambda: estimate_log_z(None, torch.zeros(1, 3), 1.0, 0), "images of x must be at least 2"),
         (lambda: estimate_log_z(None, torch.zeros(3, 3), -1.0, 0), "sigma must be .*-1"),
@@ -199,8 +206,8 @@ def test_decibels_and_bits_of_a_dimension():
             lambda: denoising_errors(abs, torch.zeros(2, 3), torch.ones(1), num_draws=0),
             "num_draws must be at least 1, not 0",
         ),
-        (lambda: decibels(torch.zeros(1), 0), "size must be at least 1, not 0"),
-        (lambda: bits(torch.zeros(1), 0), "size must be at least 1, not 0"),
+        (lambda: log_p_decibels(torch.zeros(1), 0), "size must be at least 1, not 0"),
+        (lambda: bits_per_dim(torch.zeros(1), 0), "size must be at least 1, not 0"),
         (lambda: RadialEnergy(0), "size must be at least 1, not 0"),
         (lambda: EnergyNet((4, 8))(torch.zeros(2, 1, 8, 8).long(), 1.0), "y must be"),
     ],

@@ -25,7 +25,7 @@ from gahb_core.training import RECIPES, fit
 def constrain(measurement, x):
     """Return samples whose measured part is that of `x`."""
     known = measurement.analyze(x)
-    options = {"h": 0.2, "sigma_end": 0.1, "max_iterations": 60, "beta": 0.5, "schedule": True}
+    options = {"h": 0.2, "sigma_end": 0.1, "max_iterations": 60, "beta": 0.5, "blind": False}
     return sampling.sample_constrained(shrink, measurement, known, x.shape[1:], **options)
 
 
@@ -35,19 +35,19 @@ def energy_of(x):
 
 MORE = {
     "measure_pixels": lambda x: constrain(sampling.measure_pixels(X[0] > 0.5), x),
-    "measure_blocks": lambda x: constrain(sampling.measure_blocks(8, 2), x),
+    "measure_block_means": lambda x: constrain(sampling.measure_block_means(8, 2), x),
     "measure_random": lambda x: constrain(sampling.measure_random(5, (1, 8, 8), 0), x),
     "measure_low_frequencies": lambda x: constrain(sampling.measure_low_frequencies(8, 2), x),
     "measure_blur": lambda x: constrain(sampling.measure_blur(8, 1.0).measurement, x),
     "energy_denoiser": lambda x: densities.energy_denoiser(energy_of(x))(x, 0.3),
     "time_score": lambda x: densities.time_score(energy_of(x), x, 0.3),
-    "dual_errors": lambda x: densities.dual_errors(energy_of(x), x, x / 9, 0.3),
+    "dual_score_losses": lambda x: densities.dual_score_losses(energy_of(x), x, x / 9, 0.3),
     "estimate_log_z": lambda x: densities.estimate_log_z(energy_of(x), x, 2.0, 0),
     "refine_disks": lambda x: denoisers.refine_disks(DISK.to(x), 1.0, 0.9, 8)(DISK.to(x), 1.0),
     "denoising_errors": lambda x: densities.denoising_errors(
         shrink, x, torch.tensor([0.3, 0.1], device="cpu"), num_draws=2
     ),
-    "bits": lambda x: densities.bits(x.flatten(), 64),
+    "bits_per_dim": lambda x: densities.bits_per_dim(x.flatten(), 64),
 }
 
 
@@ -65,8 +65,8 @@ TRAINED = {
 }
 # no result of its own; an example that makes a tensor; a denoiser (see MORE)
 EXAMPLES = {f: good for f, good in (CASES | MAKERS | denoiser_cases()).items()
-            if f.__name__ not in ("drain", "symmetric_eigenpairs", "refine_disks")}  # fmt: skip
-NO_TENSOR = ("check_given", "factorize_gaussian", "multiscale_denoiser", "conditional_denoiser")
+            if f.__name__ not in ("finish", "symmetric_eigenpairs", "refine_disks")}  # fmt: skip
+NO_TENSOR = ("check_condition", "factorize_gaussian", "multiscale_denoiser", "conditional_denoiser")
 CALLS = {
     **{f.__name__: partial(call, f, good) for f, good in EXAMPLES.items()},
     **{name: partial(function, X) for name, function in MORE.items()},
@@ -117,7 +117,7 @@ TAKEN_AS_GIVEN = {
 def test_results_do_not_hang_on_what_a_process_has_set(name, setting):
     wanted = flatten(CALLS[name]())
     with TAKEN_AS_GIVEN[setting]():
-        if setting == "inference" and name.startswith(("train ", "dual_errors")):
+        if setting == "inference" and name.startswith(("train ", "dual_score_losses")):
             with pytest.raises(ValueError, match="must .* outside torch.inference_mode"):
                 CALLS[name]()
             return

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from gahb_core.files import (
-    Busy,
+    Locked,
+    atomic_write,
     hash_files,
     lock,
     make_part,
-    sweep,
+    remove_orphans,
     write_if_changed,
     write_safely,
-    writing,
 )
 
 
@@ -59,7 +59,7 @@ def test_a_full_disk_of_numpy_is_named_too(tmp_path):
     path = tmp_path / "faces.npz"
     noise = np.random.default_rng(0).integers(0, 255, 10_000, np.uint8)
     match = r"could not be written: .*faces.npz"
-    with pytest.raises(OSError, match=match), full_disk(), writing(path) as part:
+    with pytest.raises(OSError, match=match), full_disk(), atomic_write(path) as part:
         np.savez_compressed(part, images=noise)
     assert list(tmp_path.iterdir()) == []
 
@@ -67,10 +67,10 @@ def test_a_full_disk_of_numpy_is_named_too(tmp_path):
 def test_errors_of_other_files_are_left_as_they_are(tmp_path):
     with (
         pytest.raises(FileNotFoundError, match="elsewhere"),
-        writing(tmp_path / "a"),
+        atomic_write(tmp_path / "a"),
     ):
         (tmp_path / "elsewhere").read_bytes()
-    with pytest.raises(UnicodeEncodeError), writing(tmp_path / "a") as part:
+    with pytest.raises(UnicodeEncodeError), atomic_write(tmp_path / "a") as part:
         part.write_text("half \ud800")
     assert list(tmp_path.iterdir()) == []
 
@@ -95,9 +95,9 @@ def test_parts_and_folders_of_the_dead_are_swept_and_no_others(tmp_path):
     for name in (gone[0], *kept):
         (tmp_path / name).touch()
     (tmp_path / gone[1] / "deep").mkdir(parents=True)
-    assert sorted(p.name for p in sweep(tmp_path)) == sorted(gone)
+    assert sorted(p.name for p in remove_orphans(tmp_path)) == sorted(gone)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
-    assert sweep(tmp_path / "nowhere") == []
+    assert remove_orphans(tmp_path / "nowhere") == []
 
 
 HOLD = """
@@ -117,7 +117,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path):
     with holder:
         assert holder.stdout.readline() == "held\n"
         match = f"page a is being made by process {holder.pid} on .* wait for it, or end that"
-        with pytest.raises(Busy, match=match), lock(path, "page a", patience=0):
+        with pytest.raises(Locked, match=match), lock(path, "page a", patience=0):
             pass
         holder.kill()
     with lock(path, "page a", patience=5):  # nothing of a killed one is in the way

@@ -8,7 +8,7 @@ from torch import nn
 
 from gahb_core import jacobian as jac
 from gahb_core.bases.fourier import make_dct
-from gahb_core.denoisers.contract import residual_denoiser, told_denoiser
+from gahb_core.denoisers.contract import noise_conditional_denoiser, residual_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
 from gahb_core.jacobian.masks import find_network
 from gahb_core.multiscale.denoising import conditional_denoiser
@@ -59,11 +59,15 @@ def linear():
 def test_dense_and_products_are_those_of_autograd(net, block):
     y, v = make_image(), vectors()
     J = by_autograd(net, y)
-    torch.testing.assert_close(jac.dense(net, y, block=block), J, rtol=0, atol=1e-12)
+    torch.testing.assert_close(jac.jacobian_matrix(net, y, block=block), J, rtol=0, atol=1e-12)
     forward = (v.flatten(1) @ J.T).reshape(v.shape)
-    torch.testing.assert_close(jac.jvp(net, y, v, block=block), forward, rtol=0, atol=1e-11)
+    torch.testing.assert_close(
+        jac.linearize(net, y, block=block).push(v), forward, rtol=0, atol=1e-11
+    )
     backward = (v.flatten(1) @ J).reshape(v.shape)
-    torch.testing.assert_close(jac.vjp(net, y, v, block=block), backward, rtol=0, atol=1e-11)
+    torch.testing.assert_close(
+        jac.linearize(net, y, block=block).pull(v), backward, rtol=0, atol=1e-11
+    )
 
 
 def test_push_and_pull_are_adjoint_and_leave_no_graph(net):
@@ -79,7 +83,7 @@ def test_push_and_pull_are_adjoint_and_leave_no_graph(net):
 
 
 def test_no_vectors_give_no_products(net):
-    assert jac.jvp(net, make_image(), vectors(0)).shape == (0, *SHAPE)
+    assert jac.linearize(net, make_image()).push(vectors(0)).shape == (0, *SHAPE)
 
 
 def test_exact_denoiser_of_a_gaussian_has_its_shrinkage_factors():
@@ -88,7 +92,7 @@ def test_exact_denoiser_of_a_gaussian_has_its_shrinkage_factors():
     basis = make_dct(16)
     atoms = basis.synthesize(torch.eye(256, dtype=torch.float64)).flatten(1)
     f = gaussian_denoiser(torch.zeros(SHAPE).double(), (atoms.T * variances) @ atoms)
-    lam = jac.top_eigenpairs(f, make_image(), 8, sigma=0.7, tol=1e-9).lam
+    lam = jac.top_eigenpairs(f, make_image(), num=8, sigma=0.7, tol=1e-9).lam
     expected = (variances / (variances + 0.49)).sort(descending=True).values[:8]
     torch.testing.assert_close(lam, expected, rtol=0, atol=1e-9)
 
@@ -126,8 +130,8 @@ def test_filter_radius_refuses_what_does_not_fit():
 
 def test_filters_are_rows_of_the_jacobian(net):
     y = make_image()
-    rows = jac.filters(net, y, [(0, 0), (5, 11)])
-    J = jac.dense(net, y)
+    rows = jac.adaptive_filters(net, y, pixels=[(0, 0), (5, 11)])
+    J = jac.jacobian_matrix(net, y)
     torch.testing.assert_close(rows.flatten(1), J[[0, 5 * 16 + 11]], rtol=0, atol=1e-12)
     estimate = (rows * y).flatten(1).sum(1)
     torch.testing.assert_close(estimate, net(y)[0, 0, [0, 5], [0, 11]].detach())
@@ -135,7 +139,7 @@ def test_filters_are_rows_of_the_jacobian(net):
 
 def test_decomposition_rebuilds_the_symmetric_part(linear):
     J, _ = linear
-    spectrum = jac.decompose(J, SHAPE)
+    spectrum = jac.eigendecompose(J, SHAPE)
     e = spectrum.atoms.flatten(1)
     torch.testing.assert_close((e.T * spectrum.lam) @ e, (J + J.T) / 2, rtol=0, atol=1e-11)
     assert (spectrum.lam.diff() <= 0).all()
@@ -148,8 +152,8 @@ def test_decomposition_rebuilds_the_symmetric_part(linear):
 @pytest.mark.parametrize("block", [1, 5, 8])
 def test_top_eigenpairs_are_those_of_the_matrix(net, block):
     y = make_image()
-    full = jac.decompose(jac.dense(net, y), SHAPE)
-    top = jac.top_eigenpairs(net, y, 12, tol=1e-7, block=block)
+    full = jac.eigendecompose(jac.jacobian_matrix(net, y), SHAPE)
+    top = jac.top_eigenpairs(net, y, num=12, tol=1e-7, block=block)
     torch.testing.assert_close(top.lam, full.lam[:12], rtol=0, atol=1e-10)
     e = top.atoms.flatten(1)
     torch.testing.assert_close(e @ e.T, torch.eye(12).double(), rtol=0, atol=1e-10)
@@ -161,8 +165,8 @@ def test_top_eigenpairs_are_those_of_the_matrix(net, block):
 
 def test_top_singular_values_are_those_of_the_matrix(net):
     y = make_image()
-    full = jac.svd(jac.dense(net, y), SHAPE)
-    top = jac.top_singular_values(net, y, 5, tol=1e-9)
+    full = jac.svd(jac.jacobian_matrix(net, y), SHAPE)
+    top = jac.top_singular_values(net, y, num=5, tol=1e-9)
     torch.testing.assert_close(top.s, full.s[:5], rtol=0, atol=1e-9)
     for k in range(5):
         sign = torch.sign((top.v[k] * full.v[k]).sum())
@@ -174,15 +178,15 @@ def test_top_eigenpairs_restart_when_the_space_is_full():
     """Bulk of 900 close eigenvalues and a few products kept: the restarts must carry it."""
     lam = torch.cat([torch.linspace(1, 0.99, 20), torch.linspace(0.98, 0, 880)]).double()
     f = lambda y, sigma=None: y * lam.reshape(30, 30)  # noqa: E731
-    top = jac.top_eigenpairs(f, make_image(30), 6, tol=1e-6, block=2)
+    top = jac.top_eigenpairs(f, make_image(30), num=6, tol=1e-6, block=2)
     torch.testing.assert_close(top.lam, lam[:6], rtol=0, atol=1e-9)
     assert 2 * 6 < top.num_products < 900
 
 
 def test_unet_at_32_agrees_with_the_dense_decomposition():
     f, y = residual_denoiser(make_net(blocks=3, base=8).float()), make_image(32, torch.float32)
-    full = jac.decompose(jac.dense(f, y, block=128).double(), (1, 32, 32))
-    top = jac.top_eigenpairs(f, y, 20, tol=1e-3 * full.lam[0].item())
+    full = jac.eigendecompose(jac.jacobian_matrix(f, y, block=128).double(), (1, 32, 32))
+    top = jac.top_eigenpairs(f, y, num=20, tol=1e-3 * full.lam[0].item())
     torch.testing.assert_close(
         top.lam.double() / full.lam[0], full.lam[:20] / full.lam[0], rtol=0, atol=1e-4
     )
@@ -190,7 +194,7 @@ def test_unet_at_32_agrees_with_the_dense_decomposition():
 
 def test_all_eigenpairs_of_a_small_image():
     lam = torch.arange(16).double()
-    top = jac.top_eigenpairs(lambda y, sigma=None: y * lam.reshape(4, 4), make_image(4), 16)
+    top = jac.top_eigenpairs(lambda y, sigma=None: y * lam.reshape(4, 4), make_image(4), num=16)
     torch.testing.assert_close(top.lam, lam.flip(0), rtol=0, atol=1e-10)
 
 
@@ -207,7 +211,7 @@ def make_restless(net):
 def make_told(**kwargs):
     low = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(5)).double()
     net = make_restless(BFCNN(5, 6, 4, 3, **kwargs).double())
-    return partial(conditional_denoiser(net), given=low), (1, 3, 8, 8)
+    return partial(conditional_denoiser(net), condition=low), (1, 3, 8, 8)
 
 
 OURS = {
@@ -219,7 +223,8 @@ OURS = {
         residual_denoiser(fold_norm(make_restless(UNet(2, channels=[3, 5, 4]).double()))),
         (1, 1, 8, 8)),
     "unet, told σ": lambda: (
-        told_denoiser(make_restless(UNet(1, 4, channels_in=2).double())), (1, 1, 6, 8)),
+        noise_conditional_denoiser(make_restless(UNet(1, 4, channels_in=2).double())),
+        (1, 1, 6, 8)),
     "bfcnn, a ReLU more": lambda: (
         residual_denoiser(make_restless(BFCNN(4, 6, first_relu=True).double())), (1, 1, 8, 8)),
     "bfcnn": lambda: (residual_denoiser(make_restless(BFCNN(5, 6).double())), (1, 1, 9, 7)),
@@ -272,7 +277,7 @@ def test_other_denoisers_are_differentiated():
 @pytest.mark.parametrize("rank", [0, 5, 30])
 def test_repeated_eigenvalues_are_all_found(rank):
     keep = (torch.arange(64) < rank).double().reshape(8, 8)
-    top = jac.top_eigenpairs(lambda y, sigma=None: y * keep, make_image(8), 20, tol=1e-8)
+    top = jac.top_eigenpairs(lambda y, sigma=None: y * keep, make_image(8), num=20, tol=1e-8)
     expected = (torch.arange(20) < rank).double()
     torch.testing.assert_close(top.lam, expected, rtol=0, atol=1e-10)
 
@@ -282,7 +287,7 @@ def test_estimates_lie_within_their_errors(linear):
     y = make_image()
     for estimate, exact in [
         (jac.estimate_trace(f, y, num=400), J.trace()),
-        (jac.estimate_sum_sq(f, y, num=400), J.square().sum()),
+        (jac.estimate_squared_norm(f, y, num=400), J.square().sum()),
         (jac.estimate_asymmetry(f, y, num=400), jac.asymmetry(J)),
     ]:
         assert abs(estimate.value - exact) < 4 * estimate.standard_error
@@ -294,9 +299,9 @@ def test_asymmetry_and_alignment_of_known_matrices():
     turn = torch.tensor([[0.0, -1], [1, 0]]).double()
     assert jac.asymmetry(torch.eye(3)) == 0
     assert jac.asymmetry(turn) == pytest.approx(2)
-    assert jac.mean_uv(torch.diag(torch.tensor([2.0, 1, 0.1]))) == pytest.approx(1)
-    assert jac.mean_uv(turn) == pytest.approx(0)
-    assert jac.mean_uv(torch.diag(torch.tensor([2.0, 1, -0.7])), 3) == pytest.approx(1)
+    assert jac.left_right_alignment(torch.diag(torch.tensor([2.0, 1, 0.1]))) == pytest.approx(1)
+    assert jac.left_right_alignment(turn) == pytest.approx(0)
+    assert jac.left_right_alignment(torch.diag(torch.tensor([2.0, 1, -0.7])), 3) == pytest.approx(1)
     exact = jac.estimate_asymmetry(lambda y, sigma=None: y / 2, make_image())
     assert exact.value == 0
 
@@ -304,7 +309,7 @@ def test_asymmetry_and_alignment_of_known_matrices():
 def test_random_state_and_arguments_are_left_alone(net):
     y = make_image()
     before, state = y.clone(), torch.get_rng_state()
-    jac.top_eigenpairs(net, y, 3)
+    jac.top_eigenpairs(net, y, num=3)
     jac.estimate_trace(net, y, num=4)
     assert torch.equal(y, before)
     assert torch.equal(torch.get_rng_state(), state)
@@ -313,31 +318,31 @@ def test_random_state_and_arguments_are_left_alone(net):
 def test_bad_input_is_named(linear):
     J, f = linear
     with pytest.raises(ValueError, match=r"y must be one noisy image \(1, C, H, W\), not \(2, 1"):
-        jac.dense(f, torch.zeros(2, *SHAPE))
+        jac.jacobian_matrix(f, torch.zeros(2, *SHAPE))
     with pytest.raises(
         ValueError, match=r"v must be of shape \(K, 1, 16, 16\), not \(1, 1, 8, 8\)"
     ):
-        jac.jvp(f, make_image(), torch.zeros(1, 1, 8, 8))
+        jac.linearize(f, make_image()).push(torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="block must be at least 1, not 0"):
         jac.linearize(f, make_image(), block=0)
     with pytest.raises(
         ValueError, match=r"pixels must be whole \(row, column\) within \(16, 16\), not \(16, 0\)"
     ):
-        jac.filters(f, make_image(), [(16, 0)])
+        jac.adaptive_filters(f, make_image(), pixels=[(16, 0)])
     with pytest.raises(ValueError, match="num must lie in 1 … 256, not 0"):
-        jac.top_eigenpairs(f, make_image(), 0)
+        jac.top_eigenpairs(f, make_image(), num=0)
     with pytest.raises(ValueError, match="tol must be above 0, not 0"):
-        jac.top_eigenpairs(f, make_image(), 2, tol=0)
+        jac.top_eigenpairs(f, make_image(), num=2, tol=0)
     with pytest.raises(ValueError, match="num must be at least 2, not 1"):
         jac.estimate_trace(f, make_image(), num=1)
     with pytest.raises(ValueError, match=r"J must be a square matrix, not of shape \(2, 3\)"):
         jac.symmetric_part(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"shape must have 256 elements, not be \(1, 2, 2\)"):
-        jac.decompose(J, (1, 2, 2))
+        jac.eigendecompose(J, (1, 2, 2))
     with pytest.raises(ValueError, match="num must lie in 1 … 256, not 300"):
-        jac.mean_uv(J, 300)
+        jac.left_right_alignment(J, 300)
     with pytest.raises(jac.NotConvergedError, match="above tol = 1e-10 after 32 products"):
-        jac.top_eigenpairs(f, make_image(), 20, tol=1e-10, max_products=32)
+        jac.top_eigenpairs(f, make_image(), num=20, tol=1e-10, max_products=32)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -346,15 +351,15 @@ def test_an_image_that_is_not_finite_is_refused_by_every_product(net, bad):
     y = make_image()
     y[0, 0, 3, 3] = bad
     for measure in (
-        lambda: jac.dense(net, y),
-        lambda: jac.filters(net, y, [(0, 0)]),
-        lambda: jac.jvp(net, y, vectors()),
-        lambda: jac.vjp(net, y, vectors()),
+        lambda: jac.jacobian_matrix(net, y),
+        lambda: jac.adaptive_filters(net, y, pixels=[(0, 0)]),
+        lambda: jac.linearize(net, y).push(vectors()),
+        lambda: jac.linearize(net, y).pull(vectors()),
         lambda: jac.linearity_error(net, y),
-        lambda: jac.top_eigenpairs(net, y, 2),
-        lambda: jac.top_singular_values(net, y, 2),
+        lambda: jac.top_eigenpairs(net, y, num=2),
+        lambda: jac.top_singular_values(net, y, num=2),
         lambda: jac.estimate_trace(net, y),
-        lambda: jac.estimate_sum_sq(net, y),
+        lambda: jac.estimate_squared_norm(net, y),
         lambda: jac.estimate_asymmetry(net, y),
     ):
         with pytest.raises(ValueError, match="y must be finite, but 1 of 256 values"):
@@ -367,22 +372,22 @@ def test_numbers_of_the_wrong_kind_are_refused(linear):
     for value in (0, -5, 2.5, float("nan"), True, "8"):
         for name in ("block", "max_products"):
             with pytest.raises(ValueError, match=f"{name} must be"):
-                jac.top_eigenpairs(f, y, 2, **{name: value})
+                jac.top_eigenpairs(f, y, num=2, **{name: value})
     for value in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="tol must be"):
-            jac.top_singular_values(f, y, 2, tol=value)
+            jac.top_singular_values(f, y, num=2, tol=value)
     with pytest.raises(ValueError, match=r"y must be floating point, not torch.int64"):
-        jac.dense(f, y.long())
+        jac.jacobian_matrix(f, y.long())
     with pytest.raises(ValueError, match=r"v must be torch.float64 like y, not torch.float32"):
-        jac.jvp(f, y, torch.ones(1, *SHAPE))
+        jac.linearize(f, y).push(torch.ones(1, *SHAPE))
     for pixel in ((1.5, 0), (-1, 0), (0, 16)):
         with pytest.raises(ValueError, match=r"whole \(row, column\) within \(16, 16\)"):
-            jac.filters(f, y, [pixel])
+            jac.adaptive_filters(f, y, pixels=[pixel])
     with pytest.raises(ValueError, match=r"within \(8, 8\), not \(99, 99\)"):
         jac.filter_radius(torch.ones(1, 1, 8, 8), [(99, 99)])
     with pytest.raises(ValueError, match="weights must not be zero"):
         jac.filter_radius(torch.zeros(1, 1, 8, 8), [(0, 0)])
-    for read in (jac.asymmetry, jac.symmetric_part, jac.mean_uv):
+    for read in (jac.asymmetry, jac.symmetric_part, jac.left_right_alignment):
         with pytest.raises(ValueError, match="J must be finite, but 256 of 65536"):
             read(J.index_fill(0, torch.tensor(3), float("nan")))
         with pytest.raises(ValueError, match=r"J must be floating point, not torch.int64"):
@@ -395,17 +400,17 @@ def test_numbers_of_the_wrong_kind_are_refused(linear):
         jac.linearity_error(f, 0 * y)
     axes = eye[:3].unflatten(1, SHAPE)
     with pytest.raises(ValueError, match="b must be orthonormal images, one or more, not 3 off"):
-        jac.overlap(axes, 2 * axes)
+        jac.subspace_overlap(axes, 2 * axes)
     with pytest.raises(ValueError, match="a must be orthonormal images, one or more, not 0"):
-        jac.overlap(axes[:0], axes)
+        jac.subspace_overlap(axes[:0], axes)
     with pytest.raises(ValueError, match="a and b must have one shape"):
-        jac.overlap(axes, eye[:3].unflatten(1, (1, 8, 32)))
+        jac.subspace_overlap(axes, eye[:3].unflatten(1, (1, 8, 32)))
 
 
 def test_overlap_counts_the_axes_two_spaces_share():
     eye = torch.eye(6).reshape(6, 1, 2, 3)
     mix = torch.linalg.qr(torch.randn(2, 2, generator=torch.Generator().manual_seed(0)))[0]
     turned = torch.einsum("ij,jchw->ichw", mix, eye[:2])
-    assert jac.overlap(eye[:2], turned) == pytest.approx(1)
-    assert jac.overlap(eye[:2], eye[1:3]) == pytest.approx(0.5)
-    assert jac.overlap(eye[:2], eye[2:]) == pytest.approx(0)
+    assert jac.subspace_overlap(eye[:2], turned) == pytest.approx(1)
+    assert jac.subspace_overlap(eye[:2], eye[1:3]) == pytest.approx(0.5)
+    assert jac.subspace_overlap(eye[:2], eye[2:]) == pytest.approx(0)

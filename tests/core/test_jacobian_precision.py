@@ -64,31 +64,35 @@ def test_the_device_is_one(y):
 
 
 def matrix(f, y):
-    return jac.dense(f, y).as_subclass(type(y))
+    return jac.jacobian_matrix(f, y).as_subclass(type(y))
 
 
 CALLS = {
-    "top_eigenpairs": lambda f, y: jac.top_eigenpairs(f, y, 3),
-    "top_singular_values": lambda f, y: jac.top_singular_values(f, y, 3),
+    "top_eigenpairs": lambda f, y: jac.top_eigenpairs(f, y, num=3),
+    "top_singular_values": lambda f, y: jac.top_singular_values(f, y, num=3),
     "estimate_trace": lambda f, y: jac.estimate_trace(f, y, num=4),
-    "estimate_sum_sq": lambda f, y: jac.estimate_sum_sq(f, y, num=4),
+    "estimate_squared_norm": lambda f, y: jac.estimate_squared_norm(f, y, num=4),
     "estimate_asymmetry": lambda f, y: jac.estimate_asymmetry(f, y, num=4),
-    "dense": jac.dense,
-    "filters": lambda f, y: jac.filters(f, y, [(3, 4)]),
-    "filter_radius": lambda f, y: jac.filter_radius(jac.filters(f, y, [(3, 4)]), [(3, 4)]),
-    "overlap": lambda f, y: jac.overlap(*[jac.top_eigenpairs(f, y, 3).atoms] * 2),
-    "decompose": lambda f, y: jac.decompose(matrix(f, y), (1, 8, 8)),
+    "jacobian_matrix": jac.jacobian_matrix,
+    "adaptive_filters": lambda f, y: jac.adaptive_filters(f, y, pixels=[(3, 4)]),
+    "filter_radius": lambda f, y: jac.filter_radius(
+        jac.adaptive_filters(f, y, pixels=[(3, 4)]), [(3, 4)]
+    ),
+    "subspace_overlap": lambda f, y: jac.subspace_overlap(
+        *[jac.top_eigenpairs(f, y, num=3).atoms] * 2
+    ),
+    "eigendecompose": lambda f, y: jac.eigendecompose(matrix(f, y), (1, 8, 8)),
     "svd": lambda f, y: jac.svd(matrix(f, y), (1, 8, 8)),
-    "mean_uv": lambda f, y: jac.mean_uv(matrix(f, y), 3),
+    "left_right_alignment": lambda f, y: jac.left_right_alignment(matrix(f, y), 3),
     "asymmetry": lambda f, y: jac.asymmetry(matrix(f, y)),
     "linearity_error": jac.linearity_error,
     "psnr_curve": lambda f, y: metrics.psnr_curve(f, y.clamp(0, 1), [0.1]),
     "paired_difference": lambda f, y: metrics.paired_difference(
         f, lambda y, s: y, torch.cat([y, y / 2]), [0.1]
     ),
-    "nearest": lambda f, y: metrics.nearest(y, torch.cat([y / 3, y + 1])),
+    "nearest_images": lambda f, y: metrics.nearest_images(y, torch.cat([y / 3, y + 1])),
     "score": lambda f, y: score(f, y, 0.1),
-    "ascend": lambda f, y: sampling.drain(sampling.ascend(lambda y, s: y / 2, y, h=0.5, beta=0.5)),
+    "ascend": lambda f, y: sampling.finish(sampling.ascend(lambda y, s: y / 2, y, h=0.5, beta=0.5)),
 }
 
 

@@ -84,7 +84,7 @@ def test_nearest_equals_brute_force_for_every_block(measure, block):
     queries, references = draw(5, 1, 4, 4) + 1, draw(50, 1, 4, 4, seed=1) + 1
     pair = metrics.correlation if measure == "correlation" else metrics.cosine_similarity
     table = torch.stack([pair(queries, r.expand_as(queries)) for r in references])
-    found = metrics.nearest(queries, references, measure, block=block)
+    found = metrics.nearest_images(queries, references, measure, block=block)
     same(found.similarity, table.amax(0))
     assert found.index.tolist() == table.argmax(0).tolist()
 
@@ -95,19 +95,19 @@ def test_nearest_of_shifted_images_equals_brute_force():
     table = torch.stack(
         [metrics.shifted_correlation(queries, r.expand_as(queries), 2) for r in references]
     )
-    found = metrics.nearest(queries, references, block=6, max_shift=2)
+    found = metrics.nearest_images(queries, references, block=6, max_shift=2)
     same(found.similarity, table.amax(0))
     assert found.index.tolist() == table.argmax(0).tolist()
     assert found.index[3] == 7
     assert found.similarity[3] > 0.999
     with pytest.raises(ValueError, match="max_shift must be at least 0, not -2"):
-        metrics.nearest(queries, references, max_shift=-2)
+        metrics.nearest_images(queries, references, max_shift=-2)
 
 
 def test_nearest_takes_one_product_of_matrices_for_a_training_set():
     references = torch.rand(10_000, 1, 32, 32, generator=make_generator(0))
     with FlopCounterMode(display=False) as counter:
-        found = metrics.nearest(references[100:164], references)
+        found = metrics.nearest_images(references[100:164], references)
     assert counter.get_total_flops() == 2 * 64 * 10_000 * 1024
     assert found.index.tolist() == list(range(100, 164))
 
@@ -117,7 +117,7 @@ def test_no_image_has_no_measure():
     for pair in (metrics.mse, metrics.psnr, metrics.correlation, metrics.cosine_similarity):
         assert pair(none, none).shape == (0,)
     assert metrics.shifted_correlation(none, none, 1).shape == (0,)
-    assert metrics.nearest(none, torch.rand(3, 1, 4, 4)).index.shape == (0,)
+    assert metrics.nearest_images(none, torch.rand(3, 1, 4, 4)).index.shape == (0,)
     assert metrics.psnr_curve(lambda y, s: y, none, [0.1, 0.2]).shape == (0, 2)
     assert metrics.estimate_sure(lambda y, s: y, none, 0.1).shape == (0,)
 
@@ -138,10 +138,13 @@ def identity(y, sigma):
         (lambda: metrics.mse(BYTES, ONES), "x_hat must be floating point, not torch.uint8"),
         (lambda: metrics.psnr(ONES, BYTES), "x must be floating point, not torch.uint8"),
         (lambda: metrics.correlation(BYTES, BYTES), "a must be floating point"),
-        (lambda: metrics.nearest(ONES, BYTES), "references must be floating point"),
-        (lambda: metrics.nearest(NAN * ONES, ONES), "queries must be finite, but 32 of 32"),
-        (lambda: metrics.nearest(ONES, NAN * ONES), "references must be finite, but 32 of 32"),
-        (lambda: metrics.nearest(ONES, ONES, block=1.5), "block must be a whole number"),
+        (lambda: metrics.nearest_images(ONES, BYTES), "references must be floating point"),
+        (lambda: metrics.nearest_images(NAN * ONES, ONES), "queries must be finite, but 32 of 32"),
+        (
+            lambda: metrics.nearest_images(ONES, NAN * ONES),
+            "references must be finite, but 32 of 32",
+        ),
+        (lambda: metrics.nearest_images(ONES, ONES, block=1.5), "block must be a whole number"),
         (lambda: metrics.shifted_correlation(ONES[0], ONES[0]), r"a must be of shape \(B, C, H"),
         (lambda: metrics.psnr_curve(identity, ONES, [-0.1]), "sigmas must be at least 0, not -0.1"),
         (lambda: metrics.psnr_curve(identity, ONES, [NAN]), "sigmas must be at least 0, not nan"),
@@ -167,8 +170,14 @@ def identity(y, sigma):
         (lambda: metrics.estimate_sure(identity, BYTES, 0.1), "y must be floating point"),
         (lambda: metrics.estimate_sure(identity, ONES, NAN), "sigma must be finite"),
         (lambda: metrics.fit_pca(NAN * ONES, 1), "train must be finite"),
-        (lambda: metrics.frechet(ONES[:1, 0, 0], ONES[0, 0]), r"a must be points \(N, d\), N ≥ 2"),
-        (lambda: metrics.frechet(ONES[0, 0], ONES[0, 0, :, :3]), r"b must be points \(N, 4\)"),
+        (
+            lambda: metrics.frechet_distance(ONES[:1, 0, 0], ONES[0, 0]),
+            r"a must be points \(N, d\), N ≥ 2",
+        ),
+        (
+            lambda: metrics.frechet_distance(ONES[0, 0], ONES[0, 0, :, :3]),
+            r"b must be points \(N, 4\)",
+        ),
         (lambda: metrics.frechet_pca(ONES, ONES, PCA, 4), "dim must lie in 1 … 3, not 4"),
         (
             lambda: metrics.frechet_pca(ONES[..., 1:], ONES, PCA, 3),
@@ -201,13 +210,13 @@ def test_pairs_refuse_bad_input():
     with pytest.raises(ValueError, match="max_shift must be at least 0, not -1"):
         metrics.shifted_correlation(a, a, -1)
     with pytest.raises(ValueError, match="measure must be .* not 'euclid'"):
-        metrics.nearest(a, b, "euclid")
+        metrics.nearest_images(a, b, "euclid")
     with pytest.raises(ValueError, match=r"references must be .* not \(3, 1, 2, 2\)"):
-        metrics.nearest(a, torch.zeros(3, 1, 2, 2), block=5)
+        metrics.nearest_images(a, torch.zeros(3, 1, 2, 2), block=5)
     with pytest.raises(ValueError, match="block must be at least 1, not 0"):
-        metrics.nearest(a, b, block=0)
+        metrics.nearest_images(a, b, block=0)
     with pytest.raises(ValueError, match="one or more images"):
-        metrics.nearest(a, b[:0])
+        metrics.nearest_images(a, b[:0])
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -370,20 +379,20 @@ def test_frechet_against_sqrtm():
     cov_a, cov_b = torch.cov(a.T).numpy(), torch.cov(b.T).numpy()
     root = scipy.linalg.sqrtm(cov_a @ cov_b).real
     want = float((a.mean(0) - b.mean(0)).square().sum()) + (cov_a + cov_b - 2 * root).trace()
-    assert metrics.frechet(a, b) == pytest.approx(want, rel=1e-9)
-    assert metrics.frechet(a, a) == pytest.approx(0, abs=1e-12)
+    assert metrics.frechet_distance(a, b) == pytest.approx(want, rel=1e-9)
+    assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-12)
 
 
 def test_frechet_of_scaled_and_shifted_sets():
     a = draw(100, 3)
     total = float(torch.cov(a.T).trace())
-    assert metrics.frechet(a, 3 * a - 2 * a.mean(0)) == pytest.approx(4 * total, rel=1e-9)
-    assert metrics.frechet(a, a + 2) == pytest.approx(12, rel=1e-9)
+    assert metrics.frechet_distance(a, 3 * a - 2 * a.mean(0)) == pytest.approx(4 * total, rel=1e-9)
+    assert metrics.frechet_distance(a, a + 2) == pytest.approx(12, rel=1e-9)
 
 
 def test_frechet_pca_in_all_dimensions_is_frechet_and_fitted_once_is_the_same():
     train, a, b = draw(60, 1, 2, 3), draw(30, 1, 2, 3, seed=1) + 1, draw(40, 1, 2, 3, seed=2)
-    want = metrics.frechet(a.flatten(1), b.flatten(1))
+    want = metrics.frechet_distance(a.flatten(1), b.flatten(1))
     assert metrics.frechet_pca(a, b, train, 6) == pytest.approx(want, rel=1e-9)
     pca = metrics.fit_pca(train, 6)
     assert metrics.frechet_pca(a, b, pca, 2) == pytest.approx(metrics.frechet_pca(a, b, train, 2))

@@ -10,10 +10,10 @@ from gahb_core.data.files import data_folder
 from gahb_core.denoisers.contract import residual_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
 from gahb_core.images.resize import resize_area
-from gahb_core.jacobian.products import dense, jvp, vjp
+from gahb_core.jacobian.products import jacobian_matrix, linearize
 from gahb_core.metrics.curves import psnr_curve
 from gahb_core.metrics.pairs import psnr
-from gahb_core.multiscale.cascade import Ascent, sample_cascade, stretch, super_resolve
+from gahb_core.multiscale.cascade import Ascent, rescale_range, sample_cascade, super_resolve
 from gahb_core.multiscale.denoising import conditional_denoiser, multiscale_denoiser
 from gahb_core.multiscale.gaussian import factorize_gaussian
 from gahb_core.multiscale.haar import (
@@ -22,12 +22,12 @@ from gahb_core.multiscale.haar import (
     haar_merge,
     haar_reconstruct,
     haar_split,
-    spread,
+    upsample_low,
 )
 from gahb_core.networks.models import BFCNN, fold_norm
 from gahb_core.networks.weights import initialize
 from gahb_core.noise import add_noise, make_generator, sample_normal
-from gahb_core.sampling.ascent import ascend, drain, sample
+from gahb_core.sampling.ascent import ascend, finish, sample
 from gahb_core.training.authors import load_authors
 
 AUTHORS = data_folder() / "authors_celeba160"
@@ -55,7 +55,7 @@ def random_model(J=2):
 def shrinking_model(J=2):
     """Blind denoisers that remove all but 5% of the noise of x = 0.5, and of no details."""
     low = lambda y, sigma=None: 0.5 + 0.05 * (y - 0.5)  # noqa: E731
-    details = lambda y, sigma=None, given=None: 0.05 * y  # noqa: E731
+    details = lambda y, sigma=None, condition=None: 0.05 * y  # noqa: E731
     return multiscale_denoiser(low, [details] * J)
 
 
@@ -95,7 +95,7 @@ def test_low_band_is_the_block_mean_and_its_spread_the_image_without_details():
     pyramid = haar_decompose(x, 3)
     assert (pyramid.low - torch.nn.functional.avg_pool2d(x, 8)).abs().max() < 1e-15
     flat = pyramid._replace(details=tuple(torch.zeros_like(d) for d in pyramid.details))
-    assert torch.equal(haar_reconstruct(flat), spread(pyramid.low, 3))
+    assert torch.equal(haar_reconstruct(flat), upsample_low(pyramid.low, 3))
 
 
 def test_a_level_alone_is_that_of_the_pyramid_and_its_low_band_the_smaller_image():
@@ -157,7 +157,7 @@ def test_conditional_denoiser_takes_the_residual_of_three_bands_from_four():
     y, low = normal(2, 3, 8, 6), normal(2, 1, 8, 6, seed=1)
     f = conditional_denoiser(net)
     assert torch.equal(f(y, None, low), y - net(torch.cat([low, y], 1)))
-    assert torch.equal(f(y, 0.3, low), f(y, given=low))
+    assert torch.equal(f(y, 0.3, low), f(y, condition=low))
     assert f.net is net
 
 
@@ -172,7 +172,7 @@ def test_conditional_denoiser_leaves_the_mode_of_its_network():
 
 def test_conditional_denoiser_needs_the_low_band_that_fits():
     f = conditional_denoiser(random_net(4, 3))
-    with pytest.raises(ValueError, match="given is None"):
+    with pytest.raises(ValueError, match="condition is None"):
         f(normal(1, 3, 4, 4))
     with pytest.raises(ValueError, match=r"details \(B, 3C, H, W\) = \(1, 3, 4, 4\)"):
         f(normal(1, 3, 4, 4), None, normal(1, 1, 8, 8))
@@ -182,18 +182,18 @@ def test_multiscale_is_the_steps_by_hand():
     model, y = random_model(), normal(2, 1, 16, 8)
     pyramid = haar_decompose(y, 2)
     x2 = model.low(pyramid.low)
-    x1 = haar_merge(x2, model.details[1](pyramid.details[1], given=x2))
-    x0 = haar_merge(x1, model.details[0](pyramid.details[0], given=x1))
+    x1 = haar_merge(x2, model.details[1](pyramid.details[1], condition=x2))
+    x0 = haar_merge(x1, model.details[0](pyramid.details[0], condition=x1))
     scales = list(model.coarse_to_fine(y))
     assert all(torch.equal(a, b) for a, b in zip(scales, [x2, x1, x0], strict=True))
     assert torch.equal(model(y), x0)
-    assert torch.equal(model.low_pass_only(y), spread(x2, 2))
+    assert torch.equal(model.low_pass_only(y), upsample_low(x2, 2))
 
 
 def test_each_level_is_told_the_noise_it_has():
     told = []
     low = lambda y, sigma=None: (told.append(sigma), y)[1]  # noqa: E731
-    details = lambda y, sigma=None, given=None: (told.append(sigma), y)[1]  # noqa: E731
+    details = lambda y, sigma=None, condition=None: (told.append(sigma), y)[1]  # noqa: E731
     model = multiscale_denoiser(low, [details] * 3)
     y = normal(2, 1, 8, 8)
     assert (model(y, 0.8) - y).abs().max() < 1e-15
@@ -208,7 +208,7 @@ def test_multiscale_equals_wiener_where_the_levels_are_independent(sigma):
     """Bands white and independent of each other: the exact denoiser of the image is known."""
     variances = (0.3, 0.05, 0.01)  # of x_2, x̄_2, x̄_1
     low, coarse, fine = (
-        lambda y, sigma, given=None, c=c: y * c / (c + sigma**2) for c in variances
+        lambda y, sigma, condition=None, c=c: y * c / (c + sigma**2) for c in variances
     )
     units = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
     pyramid = haar_decompose(units, 2)
@@ -226,13 +226,13 @@ def test_multiscale_equals_wiener_where_the_levels_are_independent(sigma):
 def test_jacobian_of_the_whole_system_is_that_of_autodiff_and_homogeneous():
     model, y = random_model(), normal(1, 1, 8, 8)
     J = torch.autograd.functional.jacobian(lambda u: model(u)[0], y).reshape(64, 64)
-    assert (dense(model, y) - J).abs().max() < 1e-12
+    assert (jacobian_matrix(model, y) - J).abs().max() < 1e-12
     v = normal(3, 1, 8, 8, seed=1)
-    assert (jvp(model, y, v).flatten(1) - v.flatten(1) @ J.mT).abs().max() < 1e-12
-    assert (vjp(model, y, v).flatten(1) - v.flatten(1) @ J).abs().max() < 1e-12
+    assert (linearize(model, y).push(v).flatten(1) - v.flatten(1) @ J.mT).abs().max() < 1e-12
+    assert (linearize(model, y).pull(v).flatten(1) - v.flatten(1) @ J).abs().max() < 1e-12
     # bias-free and told the low band it estimated itself: locally linear as a whole
     assert (J @ y.flatten() - model(y).flatten()).abs().max() < 1e-12
-    assert dense(model.low_pass_only, y).shape == (64, 64)
+    assert jacobian_matrix(model.low_pass_only, y).shape == (64, 64)
 
 
 def test_metrics_and_sampling_take_the_whole_system():
@@ -284,7 +284,7 @@ def test_exact_parts_give_a_whole_that_is_good_and_not_optimal():
     origin = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
 
     def risk(f):  # of an affine denoiser f(y) = A y + b, exactly
-        A = dense(lambda y, s: f(y, s), origin, sigma)
+        A = jacobian_matrix(lambda y, s: f(y, s), origin, sigma)
         bias = A - torch.eye(16, dtype=torch.float64)
         return float((bias @ covariance @ bias.mT).trace() + sigma**2 * (A @ A.mT).trace())
 
@@ -311,7 +311,7 @@ def test_cascade_of_exact_denoisers_draws_the_gaussian():
     covariance, num = stationary_covariance(), 800
     mean = torch.full((1, 4, 4), 0.5, dtype=torch.float64)
     model = factorize_gaussian(mean, covariance, 1).denoiser()
-    ascent = Ascent(h=0.1, ramp=False, beta=0.2, sigma_end=0.005, schedule=True)
+    ascent = Ascent(h=0.1, ramp=False, beta=0.2, sigma_end=0.005, blind=False)
     *_, last = sample_cascade(model, num, 4, low=ascent, details=ascent, like=mean)
     x = last.x.flatten(1)
     assert ((x.mean(0) - 0.5).abs() < 4.5 * (0.04 / num) ** 0.5).all()
@@ -331,13 +331,13 @@ def test_cascade_of_exact_denoisers_draws_the_gaussian():
 
 
 def test_ascend_draws_details_given_the_low_band():
-    """`ascend(..., given=low)` calls f(y, sigma, given) with the rows still moving."""
+    """`ascend(..., condition=low)` calls f(y, sigma, condition) with the rows still moving."""
     centre = torch.tensor([0.2, 0.6]).reshape(2, 1, 1, 1)
-    f = lambda y, sigma, given: given.repeat(1, 3, 1, 1) + 0.02 * (y - given)  # noqa: E731
+    f = lambda y, sigma, condition: condition.repeat(1, 3, 1, 1) + 0.02 * (y - condition)  # noqa: E731
     low = centre.expand(2, 1, 4, 4)
-    drawn = drain(ascend(f, sample_normal((2, 3, 4, 4), 0), given=low, sigma_end=0.02))
+    drawn = finish(ascend(f, sample_normal((2, 3, 4, 4), 0), condition=low, sigma_end=0.02))
     assert (drawn.x - low.repeat(1, 3, 1, 1)).abs().max() < 0.01
-    net_drawn = ascend(conditional_denoiser(random_net(4, 3).float()), drawn.x, given=low)
+    net_drawn = ascend(conditional_denoiser(random_net(4, 3).float()), drawn.x, condition=low)
     assert next(net_drawn).x_hat.shape == (2, 3, 4, 4)
 
 
@@ -383,13 +383,13 @@ def test_super_resolution_keeps_the_low_band_and_varies_the_rest():
 
 def test_stretch_fits_each_image_to_the_range():
     x = normal(3, 1, 4, 4)
-    y = stretch(x, 0.0, 0.8)
+    y = rescale_range(x, 0.0, 0.8)
     assert (y.amin((1, 2, 3)).abs() < 1e-15).all()
     assert ((y.amax((1, 2, 3)) - 0.8).abs() < 1e-15).all()
     with pytest.raises(ValueError, match="one is constant"):
-        stretch(torch.zeros(1, 1, 4, 4), 0.0, 1.0)
+        rescale_range(torch.zeros(1, 1, 4, 4), 0.0, 1.0)
     with pytest.raises(ValueError, match="low must be below high"):
-        stretch(x, 1.0, 1.0)
+        rescale_range(x, 1.0, 1.0)
     ranged = next(
         sample_cascade(shrinking_model(), 2, 8, low=QUICK, details=QUICK, low_range=(0.1, 0.7))
     )
@@ -419,9 +419,9 @@ BYTES = (200 * IMAGE).to(torch.uint8)
         (lambda: haar_decompose(IMAGE, 10**12), "J must lie in 0 … 10, not 1000000000000"),
         (lambda: haar_decompose(IMAGE, 1.0), "J must be a whole number in 0 … 10"),
         (lambda: haar_level(IMAGE, -1), "j must lie in 0 … 10, not -1"),
-        (lambda: spread(IMAGE, 10**12), "J must lie in 0 … 10"),
-        (lambda: stretch(NAN * IMAGE, 0.0, 1.0), "x must be finite"),
-        (lambda: stretch(IMAGE, NAN, 1.0), "low must be a finite number, not nan"),
+        (lambda: upsample_low(IMAGE, 10**12), "J must lie in 0 … 10"),
+        (lambda: rescale_range(NAN * IMAGE, 0.0, 1.0), "x must be finite"),
+        (lambda: rescale_range(IMAGE, NAN, 1.0), "low must be a finite number, not nan"),
         (lambda: sample_cascade(shrinking_model(), 0, 8), "num must be at least 1, not 0"),
         (lambda: sample_cascade(shrinking_model(), 1, 8.0), "size must be a whole number"),
         (lambda: sample_cascade(shrinking_model(), 1, 8, channels=0), "channels must be at least"),
@@ -432,13 +432,13 @@ BYTES = (200 * IMAGE).to(torch.uint8)
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
                 IMAGE.expand(-1, 3, -1, -1), None, BYTES
             ),
-            "given must be floating point",
+            "condition must be floating point",
         ),
         (
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
                 IMAGE.expand(-1, 3, -1, -1), None, IMAGE.double()
             ),
-            "given must be torch.float32 like y, not torch.float64",
+            "condition must be torch.float32 like y, not torch.float64",
         ),
         (
             lambda: conditional_denoiser(BFCNN(4, 3, 4, 3))(
@@ -510,7 +510,7 @@ def test_authors_system_denoises_as_published():
     """
     wide, narrow, x = authors_model(13), authors_model(5), face()
     pixel = residual_denoiser(fold_norm(load_authors("flat__RF_9x9")))
-    ceiling = float(psnr(spread(haar_decompose(x, 2).low, 2), x))
+    ceiling = float(psnr(upsample_low(haar_decompose(x, 2).low, 2), x))
     found = {}
     for psnr_in in (-8, 7):
         y = add_noise(x, 10 ** (-psnr_in / 20), seed=0)

@@ -4,8 +4,8 @@ import torch
 from gahb_core.noise import (
     SigmaLaw,
     add_noise,
+    broadcast_sigma,
     make_generator,
-    per_image,
     psnr_from_sigma,
     sample_normal,
     sigma_from_psnr,
@@ -42,7 +42,7 @@ def test_noise_has_the_deviation_asked_for_image_by_image():
 @pytest.mark.parametrize("sigma", [-0.1, float("nan"), torch.tensor([0.1, 0.2, 0.3])])
 def test_wrong_sigma_is_refused(sigma):
     with pytest.raises(ValueError, match="sigma must be"):
-        per_image(sigma, torch.zeros(2, 1, 4, 4))
+        broadcast_sigma(sigma, torch.zeros(2, 1, 4, 4))
 
 
 def test_psnr_and_sigma_are_inverse():
@@ -82,7 +82,7 @@ def test_images_that_are_not_floating_point_are_refused(dtype):
     with pytest.raises(ValueError, match=f"x must be floating point, not {dtype}"):
         add_noise(torch.ones(2, 1, 4, 4).to(dtype), 0.1, seed=0)
     with pytest.raises(ValueError, match=f"y must be floating point, not {dtype}"):
-        per_image(0.1, torch.ones(2, 1, 4, 4).to(dtype))
+        broadcast_sigma(0.1, torch.ones(2, 1, 4, 4).to(dtype))
 
 
 @pytest.mark.parametrize("seed", [1.5, "1", None, True])
@@ -97,7 +97,10 @@ def test_a_seed_that_is_not_whole_is_refused(seed):
         (lambda: sample_normal((-1, 2), 0), "shape must be at least 0, not -1"),
         (lambda: sample_normal((1, 2.5), 0), "shape must be a whole number at least 0, not 2.5"),
         (lambda: sample_normal((1, 2), 0, start=-1), "start must be at least 0, not -1"),
-        (lambda: per_image("loud", torch.zeros(1, 2)), "sigma must be a number .* not 'loud'"),
+        (
+            lambda: broadcast_sigma("loud", torch.zeros(1, 2)),
+            "sigma must be a number .* not 'loud'",
+        ),
         (lambda: psnr_from_sigma(0), "sigma must be above 0, not 0"),
         (lambda: psnr_from_sigma(float("inf")), "sigma must be above 0, not inf"),
         (lambda: sigma_from_psnr(float("nan")), "psnr must be .* not nan"),

@@ -12,7 +12,12 @@ from torch.nn.utils import prune
 
 from gahb_core import jacobian as jac
 from gahb_core import metrics, sampling
-from gahb_core.denoisers.contract import Residual, residual_denoiser, score, told_denoiser
+from gahb_core.denoisers.contract import (
+    Residual,
+    noise_conditional_denoiser,
+    residual_denoiser,
+    score,
+)
 from gahb_core.jacobian.masks import find_network
 from gahb_core.networks.models import BFCNN, UNet
 from gahb_core.networks.transformer import Transformer
@@ -180,8 +185,8 @@ def gradient_step(y, sigma=None):
 @pytest.mark.parametrize("f", [Attention(), gradient_step], ids=["attention", "a gradient within"])
 def test_what_has_no_forward_rule_is_differentiated_all_the_same(f):
     check_products(f)
-    top = jac.top_eigenpairs(f, Y, 3, tol=1e-8)
-    full = jac.decompose(jac.dense(f, Y), (1, 8, 8))
+    top = jac.top_eigenpairs(f, Y, num=3, tol=1e-8)
+    full = jac.eigendecompose(jac.jacobian_matrix(f, Y), (1, 8, 8))
     torch.testing.assert_close(top.lam, full.lam[:3], rtol=0, atol=1e-7)
     jac.estimate_trace(f, Y, num=4)
 
@@ -245,9 +250,11 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_derivative_that_lies_is_refused(lie):
     for measure in (
-        lambda f: jac.dense(f, Y), lambda f: jac.top_eigenpairs(f, Y, 2),
-        lambda f: jac.filters(f, Y, [(3, 3)]), lambda f: jac.estimate_trace(f, Y, num=2),
-    ):  # fmt: skip
+        lambda f: jac.jacobian_matrix(f, Y),
+        lambda f: jac.top_eigenpairs(f, Y, num=2),
+        lambda f: jac.adaptive_filters(f, Y, pixels=[(3, 3)]),
+        lambda f: jac.estimate_trace(f, Y, num=2),
+    ):
         with pytest.raises(ValueError, match="denoiser must (have|be differentiable)"):
             measure(LIES[lie])
 
@@ -261,7 +268,7 @@ def test_honest_denoisers_are_not_refused(dtype):
         "constant": lambda y, sigma=None: 0 * y + 0.5,
         "steep": lambda y, sigma=None: torch.tanh(300 * (y - 0.5)),
         "transformer": residual_denoiser(initialize(Transformer(8, 16, 1), 0).to(dtype)),
-        "told": told_denoiser(initialize(UNet(1, 4, channels_in=2), 0).to(dtype)),
+        "told": noise_conditional_denoiser(initialize(UNet(1, 4, channels_in=2), 0).to(dtype)),
     }
     for y in (rand(1, 1, 8, 8, dtype=dtype), torch.zeros(1, 1, 8, 8, dtype=dtype)):
         for f in fine.values():
@@ -290,7 +297,7 @@ def calls_of(f):
         "paired_difference": lambda: metrics.paired_difference(f, lambda y, s: y, x, [0.1]),
         "sample": lambda: sampling.sample(f, 2, (1, 8, 8), mean=rand(1, key="m"), beta=1.0, h=0.5),
         "linearize": lambda: jac.linearize(f, y, 0.1),
-        "top_eigenpairs": lambda: jac.top_eigenpairs(f, y, 2),
+        "top_eigenpairs": lambda: jac.top_eigenpairs(f, y, num=2),
     }
 
 
@@ -380,8 +387,6 @@ def test_another_kind_of_answer_is_refused_with_its_cure(answer, rule):
 
 
 def test_a_start_above_the_largest_level_is_the_caller_s_fault():
-    for schedule in (True, False):
+    for blind in (True, False):
         with pytest.raises(ValueError, match="sigma_max must be at least sigma_0 = 80, .* not 2"):
-            sampling.sample(
-                lambda y, sigma=None: y / 2, 2, (3, 8, 8), sigma_0=80.0, schedule=schedule
-            )
+            sampling.sample(lambda y, sigma=None: y / 2, 2, (3, 8, 8), sigma_0=80.0, blind=blind)

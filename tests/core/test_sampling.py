@@ -8,19 +8,19 @@ from gahb_core.noise import make_generator, sample_normal
 from gahb_core.sampling.ascent import (
     DivergedError,
     ascend,
-    drain,
+    finish,
     sample,
     sigma_schedule,
     step_size,
 )
 from gahb_core.sampling.measurements import (
     constrain,
-    measure_blocks,
+    measure_block_means,
     measure_blur,
     measure_low_frequencies,
-    measure_pair,
     measure_pixels,
     measure_random,
+    measurement_from_functions,
     sample_constrained,
 )
 
@@ -129,7 +129,7 @@ def test_samples_have_the_mean_and_covariance_of_the_prior():
     num, h, beta = 1500, 0.05, 0.5
     start = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
     drawn = sample(
-        gaussian, num, (1, 2, 2), mean=start, schedule=True, h=h, ramp=False, beta=beta, seed=3
+        gaussian, num, (1, 2, 2), mean=start, blind=False, h=h, ramp=False, beta=beta, seed=3
     )
     y = drawn.y_end.flatten(1)
     covariance = torch.cov(y.T)
@@ -217,7 +217,7 @@ def test_blind_sigma_is_the_root_mean_square_of_the_residual():
 
 def test_without_noise_one_image_ends_where_the_deterministic_ascent_does():
     y0 = torch.full((1, 1, 2, 2), 1.0, dtype=torch.float64)
-    ends = [drain(ascend(halve, y0, beta=1.0, h=0.5, ramp=False, seed=s)) for s in (0, 1)]
+    ends = [finish(ascend(halve, y0, beta=1.0, h=0.5, ramp=False, seed=s)) for s in (0, 1)]
     assert torch.equal(ends[0].x, ends[1].x)
     t = int(ends[0].iterations)
     assert ends[0].y_end[0, 0, 0, 0] == pytest.approx(0.75**t, rel=1e-12)
@@ -247,7 +247,7 @@ def test_finished_images_are_frozen_and_not_computed():
         assert torch.equal(before.x_hat[still], after.x_hat[still])
         assert torch.equal(before.sigma_hat[still], after.sigma_hat[still])
         assert not torch.equal(before.y[before.active], after.y[before.active])
-    end = drain(ascend(counted, y0))
+    end = finish(ascend(counted, y0))
     expected = torch.stack([s.active for s in steps]).sum(0)
     assert torch.equal(end.iterations, expected)
     assert end.finished.all()
@@ -306,14 +306,14 @@ def test_divergence_names_the_image_and_the_step():
         return y * torch.tensor([0.9, 1.5])[: len(y)].reshape(-1, 1, 1, 1)
 
     with pytest.raises(DivergedError, match=r"image 1 is 2\.\d+ at step [1-9]\d*, above sigma_max"):
-        drain(ascend(grow, torch.ones(2, 1, 2, 2), h=0.5, ramp=False))
+        finish(ascend(grow, torch.ones(2, 1, 2, 2), h=0.5, ramp=False))
     with pytest.raises(DivergedError, match="image 0 is nan at step 0"):
-        drain(ascend(lambda y, sigma: y * math.nan, torch.ones(1, 1, 2, 2)))
+        finish(ascend(lambda y, sigma: y * math.nan, torch.ones(1, 1, 2, 2)))
 
 
 def test_an_exact_denoiser_needs_the_schedule():
     with pytest.raises(ValueError, match="sigma is needed"):
-        drain(ascend(gaussian, torch.ones(1, 1, 2, 2).double()))
+        finish(ascend(gaussian, torch.ones(1, 1, 2, 2).double()))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_an_exact_denoiser_needs_the_schedule():
         ({"beta": 1.5}, "beta must be above 0 and at most 1, not 1.5"),
         ({"sigma_end": -1.0}, "sigma_end must be above 0, not -1"),
         ({"max_iterations": 0}, "max_iterations must be at least 1, not 0"),
-        ({"given": torch.ones(3)}, r"given must have one row an image \(2\), not 3"),
+        ({"condition": torch.ones(3)}, r"condition must have one row an image \(2\), not 3"),
     ],
 )
 def test_bad_arguments_are_named_at_once(options, match):
@@ -341,15 +341,15 @@ def test_other_bad_arguments():
     with pytest.raises(ValueError, match="mask must be boolean"):
         measure_pixels(torch.ones(1, 4, 4))
     with pytest.raises(ValueError, match="factor must divide size = 8, not 3"):
-        measure_blocks(8, 3)
+        measure_block_means(8, 3)
     with pytest.raises(ValueError, match=r"factor must divide size = \(8, 12\), not 8"):
-        measure_blocks((8, 12), 8)
+        measure_block_means((8, 12), 8)
     with pytest.raises(ValueError, match="width must be positive and finite, not 0"):
         measure_blur(8, 0)
     with pytest.raises(ValueError, match=r"least must be in \(0, 1\], not 0"):
         measure_blur(8, 1, least=0)
     with pytest.raises(ValueError, match="sigma_m must be at least 0 and finite, not -0.1"):
-        constrain(shrink, measure_blocks(8, 4), sigma_m=-0.1)
+        constrain(shrink, measure_block_means(8, 4), sigma_m=-0.1)
     with pytest.raises(ValueError, match="cutoff must be at least 0 and below size / 2 = 4.0"):
         measure_low_frequencies(8, 4)
     with pytest.raises(ValueError, match=r"num must be in 1 … 16, the pixels, not 17"):
@@ -391,7 +391,7 @@ HERE = torch.ones(2, 1, 2, 2)
             lambda: sample(lambda y, s: y[..., 1:], 2, (1, 2, 2)),
             r"denoiser must give the shape of y, \(2, 1, 2, 2\), not \(2, 1, 2, 1\)",
         ),
-        (lambda: drain(iter(())), "steps must hold the steps of an ascent"),
+        (lambda: finish(iter(())), "steps must hold the steps of an ascent"),
     ],
 )
 def test_arguments_that_would_draw_nothing_are_refused(call, message):
@@ -402,7 +402,7 @@ def test_arguments_that_would_draw_nothing_are_refused(call, message):
 def test_no_image_ends_at_once():
     (step,) = ascend(shrink, torch.zeros(0, 1, 4, 4))
     assert step.x_hat.shape == (0, 1, 4, 4)
-    assert drain(ascend(shrink, torch.zeros(0, 1, 4, 4))).iterations.shape == (0,)
+    assert finish(ascend(shrink, torch.zeros(0, 1, 4, 4))).iterations.shape == (0,)
 
 
 # measurements
@@ -412,7 +412,7 @@ def measurements():
     mask = torch.rand(1, 8, 8, generator=make_generator(1)) < 0.3
     return {
         "pixels": measure_pixels(mask),
-        "blocks": measure_blocks(8, 4),
+        "blocks": measure_block_means(8, 4),
         "frequencies": measure_low_frequencies(8, 2),
         "random": measure_random(10, (1, 8, 8), seed=0),
         "blur": measure_blur(8, 1.0).measurement,
@@ -438,7 +438,7 @@ def test_measurements_are_orthonormal(name):
 def test_block_means_and_frequencies_are_what_they_say():
     x = torch.rand(2, 1, 8, 8, generator=make_generator(2), dtype=torch.float64)
     means = torch.nn.functional.avg_pool2d(x, 4)
-    torch.testing.assert_close(measure_blocks(8, 4).analyze(x) / 4, means, rtol=0, atol=1e-12)
+    torch.testing.assert_close(measure_block_means(8, 4).analyze(x) / 4, means, rtol=0, atol=1e-12)
     low = measure_low_frequencies(8, 2)
     k = torch.fft.fftfreq(8, 1 / 8).abs()
     keep = (k[:, None] <= 2) & (k <= 2)
@@ -509,7 +509,7 @@ def test_constrained_samples_have_the_constrained_moments():
     m = measure_pixels(torch.tensor([[[True, False]]]))
     measured = torch.full((600, 1), 0.7, dtype=torch.float64)
     end = sample_constrained(
-        pair, m, measured, (1, 1, 2), schedule=True, h=0.05, ramp=False, beta=1.0
+        pair, m, measured, (1, 1, 2), blind=False, h=0.05, ramp=False, beta=1.0
     )
     mean, covariance = constrained_moments(1.0)
     other = end.y_end[:, 0, 0, 1]
@@ -521,7 +521,7 @@ def test_constrained_samples_have_the_constrained_moments():
 
 def test_blocks_of_an_oblong_picture():
     x = torch.rand(1, 1, 8, 12, generator=make_generator(2), dtype=torch.float64)
-    m = measure_blocks((8, 12), 4)
+    m = measure_block_means((8, 12), 4)
     assert m.num == 6
     assert m.analyze(x).shape == (1, 1, 2, 3)
     assert m.analyze(x)[0, 0, 1, 2] / 4 == pytest.approx(float(x[..., 4:, 8:].mean()))
@@ -551,19 +551,19 @@ def test_a_pair_of_functions_is_checked():
     def spread(c):
         return c[..., None, None].expand(-1, -1, 4, 4) / 4
 
-    m = measure_pair(low, spread, (1, 4, 4))
+    m = measurement_from_functions(low, spread, (1, 4, 4))
     assert m.num == 1
     x = torch.rand(2, 1, 4, 4, generator=make_generator(2), dtype=torch.float64)
     end = sample_constrained(shrink, m, m.analyze(x), (1, 4, 4))
     torch.testing.assert_close(end.x.mean((1, 2, 3)), x.mean((1, 2, 3)), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match=r"synthesize must be the adjoint of analyze: .* relative"):
-        measure_pair(low, lambda c: spread(c).roll(1, 0), (1, 4, 4))
+        measurement_from_functions(low, lambda c: spread(c).roll(1, 0), (1, 4, 4))
     with pytest.raises(ValueError, match=r"analyze\(synthesize\(c\)\) must be c \(orthonormal"):
-        measure_pair(lambda x: 2 * low(x), lambda c: 2 * spread(c), (1, 4, 4))
+        measurement_from_functions(lambda x: 2 * low(x), lambda c: 2 * spread(c), (1, 4, 4))
     with pytest.raises(
         ValueError, match=r"synthesize must return images \(4, 1, 4, 4\) .*\(4, 1\)"
     ):
-        measure_pair(low, lambda c: c, (1, 4, 4))
+        measurement_from_functions(low, lambda c: c, (1, 4, 4))
 
 
 # noisy measurements
@@ -620,7 +620,7 @@ def test_direction_of_noisy_measurements_is_the_posterior_score():
 def test_noisy_samples_have_the_noisy_moments_and_do_not_meet_the_measurements():
     m = measure_pixels(torch.tensor([[[True, False]]]))
     measured = torch.full((600, 1), 0.7, dtype=torch.float64)
-    options = {"schedule": True, "h": 0.05, "ramp": False, "beta": 1.0, "sigma_end": 0.005}
+    options = {"blind": False, "h": 0.05, "ramp": False, "beta": 1.0, "sigma_end": 0.005}
     end = sample_constrained(pair, m, measured, (1, 1, 2), sigma_m=SIGMA_M, **options)
     mean, covariance = noisy_moments(1.0)
     error = (covariance.diagonal() / 600).sqrt()

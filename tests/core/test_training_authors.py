@@ -212,13 +212,13 @@ def test_wrong_keys_shapes_and_values_are_named():
     good = net.state_dict()
     key = "encoder.0.0.weight"
     with pytest.raises(ValueError, match=r"keys missing \['encoder.0.0.weight'\]"):
-        networks.fill(net, {k: v for k, v in good.items() if k != key}, "here")
+        networks.load_weights(net, {k: v for k, v in good.items() if k != key}, "here")
     with pytest.raises(ValueError, match=r"keys not known \['extra'\]"):
-        networks.fill(net, good | {"extra": torch.zeros(1)}, "here")
+        networks.load_weights(net, good | {"extra": torch.zeros(1)}, "here")
     with pytest.raises(ValueError, match=r"encoder.0.0.weight must have shape \(4, 1, 3, 3\)"):
-        networks.fill(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
+        networks.load_weights(net, good | {key: torch.zeros(4, 1, 5, 5)}, "here")
     with pytest.raises(ValueError, match="must be finite"):
-        networks.fill(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
+        networks.load_weights(net, good | {key: torch.full((4, 1, 3, 3), torch.inf)}, "here")
 
 
 @pytest.mark.parametrize(

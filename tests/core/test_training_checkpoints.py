@@ -11,7 +11,7 @@ import torch
 
 from gahb_core import training
 from gahb_core.data import load_images
-from gahb_core.files import Busy
+from gahb_core.files import Locked
 from gahb_core.multiscale.haar import haar_level, haar_merge
 from gahb_core.noise import add_noise, sigma_from_psnr
 from gahb_core.training import find_recipe, fingerprint
@@ -52,7 +52,7 @@ def test_a_checkpoint_comes_back_with_its_card(shelf):
     again = training.load(NAME, "smoke").net
     y = torch.rand(1, 1, 32, 32)
     assert torch.equal(net(y), again(y))
-    assert training.find_status(NAME, "smoke") == "trained"
+    assert training.checkpoint_status(NAME, "smoke") == "trained"
 
 
 def test_the_denoiser_is_the_folded_network(shelf):
@@ -124,7 +124,7 @@ def test_details_come_back_as_a_denoiser_told_the_low_band(on_local):
     f, net = training.load_denoiser(COARSE, "smoke"), training.load(COARSE, "smoke").net
     y, low = torch.rand(2, 3, 16, 16) - 0.5, torch.rand(2, 1, 16, 16)
     torch.testing.assert_close(
-        f(y, given=low), y - net(torch.cat([low, y], 1)), atol=1e-5, rtol=1e-4
+        f(y, condition=low), y - net(torch.cat([low, y], 1)), atol=1e-5, rtol=1e-4
     )
 
 
@@ -133,8 +133,8 @@ def test_a_whole_system_comes_back_by_names(on_local):
     parts = [training.load_denoiser(name, "smoke") for name in (LOW, COARSE, FINE)]
     y = torch.rand(2, 1, 64, 64)
     x = parts[0](torch.nn.functional.avg_pool2d(y, 4))
-    x = haar_merge(x, parts[1](haar_level(y, 2).details, given=x))
-    x = haar_merge(x, parts[2](haar_level(y, 1).details, given=x))
+    x = haar_merge(x, parts[1](haar_level(y, 2).details, condition=x))
+    x = haar_merge(x, parts[2](haar_level(y, 1).details, condition=x))
     torch.testing.assert_close(f(y), x)
     for low, details in ((FINE, [FINE]), (LOW, [LOW]), (LOW, [FINE, NAME])):
         with pytest.raises(ValueError, match="low must be the network of a low band, details"):
@@ -164,7 +164,7 @@ def test_a_pickle_in_place_of_weights_is_refused_unread(shelf):
         training.load(NAME, "smoke")
     card = json.loads(shelf[1].read_text())
     card["sha256"] = hashlib.sha256(content).hexdigest()
-    shelf[1].write_text(json.dumps(training.seal_card(card)))
+    shelf[1].write_text(json.dumps(training.hash_card(card)))
     with pytest.raises(ValueError, match="must be a safetensors file"):
         training.load(NAME, "smoke")
     assert not (shelf[0].parent / "exploded").exists()
@@ -179,9 +179,9 @@ def test_a_card_of_another_recipe_is_refused(shelf):
 def test_a_checkpoint_of_another_recipe_is_not_trained(shelf):
     card = json.loads(shelf[1].read_text())
     training.write_card(shelf[1], card | {"fingerprint": "0" * 16})
-    assert training.find_status(NAME, "smoke") == "outdated"
+    assert training.checkpoint_status(NAME, "smoke") == "outdated"
     shelf[1].write_text("{")
-    assert training.find_status(NAME, "smoke") == "outdated"
+    assert training.checkpoint_status(NAME, "smoke") == "outdated"
 
 
 @pytest.mark.parametrize("key", ["sha256", "psnr_out", "fingerprint", "training"])
@@ -191,12 +191,12 @@ def test_a_card_that_lacks_a_key_is_refused(shelf, key):
     shelf[1].write_text(json.dumps(card))
     with pytest.raises(ValueError, match=f"must be a checkpoint's card: of its keys differ {key}"):
         training.load(NAME, "smoke")
-    assert training.find_status(NAME, "smoke") == "outdated"
+    assert training.checkpoint_status(NAME, "smoke") == "outdated"
 
 
 def test_a_card_whose_figures_were_changed_is_refused(shelf):
     card = json.loads(shelf[1].read_text())
-    assert card == training.seal_card(card)
+    assert card == training.hash_card(card)
     card["psnr_out"]["test"][0] += 0.001
     shelf[1].write_text(json.dumps(card))
     with pytest.raises(ValueError, match="its card_sha256 is not that of its figures"):
@@ -223,7 +223,7 @@ def test_another_training_of_the_recipe_is_refused_and_names_its_process(shelf):
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
-        with pytest.raises(Busy, match=f"is being made by process {holder.pid} on"):
+        with pytest.raises(Locked, match=f"is being made by process {holder.pid} on"):
             next(training.train(NAME, "smoke"))
         holder.kill()
     assert training.load(NAME, "smoke").card["name"] == NAME
@@ -239,7 +239,7 @@ def test_a_broken_card_is_refused(shelf, text):
 def test_a_missing_checkpoint_says_how_to_train_it(shelf):
     with pytest.raises(FileNotFoundError, match=r"'gahb train c_alpha/alpha=2 --profile paper'"):
         training.load("c_alpha/alpha=2", "paper")
-    assert training.find_status("c_alpha/alpha=2", "paper") == "missing"
+    assert training.checkpoint_status("c_alpha/alpha=2", "paper") == "missing"
 
 
 def test_an_interrupted_training_goes_on_from_its_state(shelf, monkeypatch):
@@ -247,7 +247,7 @@ def test_an_interrupted_training_goes_on_from_its_state(shelf, monkeypatch):
         path.unlink()
     state = training.paths(NAME, "smoke")[2]
     state.write_bytes(b"cut short")
-    assert training.find_status(NAME, "smoke") == "unfinished"
+    assert training.checkpoint_status(NAME, "smoke") == "unfinished"
     with pytest.raises(ValueError, match="delete it to start anew"):
         training.load(NAME, "smoke")
 
@@ -258,7 +258,7 @@ def test_shipped_checkpoints_are_whole_and_light():
     total = 0
     for path in cards:
         card = json.loads(path.read_text())
-        assert card == training.seal_card(card), (
+        assert card == training.hash_card(card), (
             f"{path} is not sealed: write it anew with checkpoints.write_card"
         )
         assert training.load(card["name"]).card["name"] == card["name"]

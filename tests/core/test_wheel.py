@@ -35,9 +35,9 @@ y = gahb.add_noise(x, 0.1, 0)
 assert gahb.psnr(f(y), x).shape == (2,)
 pairs = gahb.top_eigenpairs(f, y[:1], num=3)
 assert math.isfinite(gahb.estimate_trace(f, y[:1]).value)
-memory = gahb.memory_denoiser(x)
-end = gahb.sample(memory, 2, (1, 16, 16), schedule=True, sigma_end=0.1)
-assert gahb.nearest(end.x, x).similarity.min() > 0
+memory = gahb.empirical_denoiser(x)
+end = gahb.sample(memory, 2, (1, 16, 16), blind=False, sigma_end=0.1)
+assert gahb.nearest_images(end.x, x).similarity.min() > 0
 from gahb_core.training import folder
 assert not folder().is_relative_to(WHEEL)
 print("well")

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_finite, check_points
-from gahb_core.denoisers.contract import needed_sigma
-from gahb_core.noise import as_rows
+from gahb_core.denoisers.contract import require_sigma
+from gahb_core.noise import flatten_images
 
 
-class Memory:
+class Empirical:
     """E[x | y] where p is the training set itself, a collection of N delta functions.
 
     f(y) = Σ_n w_n x_n with w = softmax(−‖y − x_n‖² / 2σ²): the best denoiser for the training
@@ -34,8 +34,8 @@ class Memory:
     def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return log p_σ(y), shape (B,): the mean over the set of N(y; x_n, σ²)."""
         _, origin, log_weight = self._read(y, sigma)
-        variance = needed_sigma(sigma, y).reshape(-1) ** 2
-        flat = as_rows(y) - origin
+        variance = require_sigma(sigma, y).reshape(-1) ** 2
+        flat = flatten_images(y) - origin
         scale = math.log(len(self.train)) + flat.shape[1] / 2 * torch.log(2 * math.pi * variance)
         return log_weight[:, 0] - flat.square().sum(1) / (2 * variance) - scale
 
@@ -45,10 +45,10 @@ class Memory:
         The weights are without exp(−‖y − origin‖²/2σ²), which they share.
         """
         check_points(y, self.train.shape[1:])
-        variance = needed_sigma(sigma, y).reshape(-1, 1) ** 2
+        variance = require_sigma(sigma, y).reshape(-1, 1) ** 2
         # distances from a nearby origin: ‖y − x‖² loses fewer digits, and the softmax is unmoved
         origin = self.train[: self.block].to(y).mean(0).flatten()
-        flat = as_rows(y) - origin
+        flat = flatten_images(y) - origin
         blocks = self._blocks(flat, origin, variance)
         mean, log_weight = next(blocks)
         for mean_here, log_here in blocks:
@@ -69,7 +69,7 @@ class Memory:
             yield logits.softmax(1) @ part, logits.logsumexp(1, keepdim=True)
 
 
-def memory_denoiser(train: Tensor, block: int = 1024) -> Memory:
+def empirical_denoiser(train: Tensor, block: int = 1024) -> Empirical:
     """Return the exact denoiser of the training set `train` (N, ...).
 
     Args:
@@ -82,4 +82,4 @@ def memory_denoiser(train: Tensor, block: int = 1024) -> Memory:
     block = check_count(block, "block")
     if len(check_finite(train, "train")) == 0:
         raise ValueError("train must hold an image, not 0")
-    return Memory(train, block)
+    return Empirical(train, block)

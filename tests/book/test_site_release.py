@@ -1,0 +1,76 @@
+"""What is released: one version, archives that can be made again, workflows that are pinned."""
+
+import importlib.util
+import json
+import re
+import zipfile
+
+import pytest
+import yaml
+from projects import ROOT
+
+import gahb_core
+
+spec = importlib.util.spec_from_file_location("release", ROOT / ".ci" / "release.py")
+release = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(release)
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_the_version_is_one():
+    version = release.read_version()
+    assert gahb_core.__version__ == version
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert json.loads((ROOT / "codemeta.json").read_text())["version"] == version
+    release.check(f"v{version}")
+    assert release.read_notes(version).strip()
+
+
+@pytest.mark.parametrize("tag", ["1.0", "v99.0.0", ""])
+def test_another_tag_is_refused(tag):
+    with pytest.raises(SystemExit, match="the tag must be v"):
+        release.check(tag)
+
+
+def test_a_version_without_notes_is_refused():
+    with pytest.raises(SystemExit, match="must have a section '## 99.0.0'"):
+        release.read_notes("99.0.0")
+
+
+def test_the_same_files_give_the_same_archive(tmp_path):
+    made = []
+    for name in "ab":
+        folder = tmp_path / name
+        (folder / "inner").mkdir(parents=True)
+        for part in ("z.txt", "inner/é.txt") if name == "a" else ("inner/é.txt", "z.txt"):
+            (folder / part).write_text(part, encoding="utf-8")
+        target = tmp_path / f"out{name}" / "book.zip"
+        target.parent.mkdir()
+        release.zip_folder(folder, target)
+        made.append(target.read_bytes())
+        assert zipfile.ZipFile(target).namelist() == ["book/inner/é.txt", "book/z.txt"]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
+def test_workflows_are_pinned_and_may_do_little(path):
+    text = path.read_text()
+    workflow = yaml.safe_load(text)
+    for used in re.findall(r"uses: *(\S+)", text):
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", used), f"{used} must be pinned by its commit"
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "timeout-minutes" in job or {"environment"} & set(job)
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+            written = re.findall(r"\$\{\{ *(?:github|inputs|matrix)[^}]*\}\}", step.get("run", ""))
+            assert not written, "what others may write reaches a shell through env, not as text"
+
+
+def test_a_citation_has_what_one_cites():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "abstract", "license"} <= citation.keys()
+    for reference in citation["references"]:
+        assert {"title", "authors", "year", "url"} <= reference.keys()
