@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gahb_book.measured import FOLDER, measure_missing
 from gahb_core import data, denoisers, metrics, noise
-from gahb_core.sampling import Samples, ascend, drain
+from gahb_core.sampling import Samples, ascend, finish
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "handover.json"
@@ -35,33 +35,33 @@ PREDICTED = {
 
 def follow(f: denoisers.Denoiser, y: Tensor, sigma_0: float, end: float) -> Samples:
     """Return an ascent of the schedule from `sigma_0` to `end`, told σ."""
-    return drain(ascend(f, y, sigma_0=sigma_0, sigma_end=end, sigma_max=2 * START, seed=1))
+    return finish(ascend(f, y, sigma_0=sigma_0, sigma_end=end, sigma_max=2 * START, seed=1))
 
 
-def finish(f: denoisers.Denoiser, y: Tensor) -> Tensor:
+def climb(f: denoisers.Denoiser, y: Tensor) -> Tensor:
     """Return where the blind ascent of `f` ends."""
-    return drain(ascend(f, y, sigma_end=END, sigma_max=2 * START, seed=2)).x
+    return finish(ascend(f, y, sigma_end=END, sigma_max=2 * START, seed=2)).x
 
 
 def describe(x: Tensor, train: Tensor) -> list[float]:
     """Return the correlation of each image with its closest training image."""
-    return [round(float(v), 4) for v in metrics.nearest(x, train).similarity]
+    return [round(float(v), 4) for v in metrics.nearest_images(x, train).similarity]
 
 
 def measure(name: str) -> list[float]:
     """Return `describe` of NUM images, made as `name` says."""
     train = data.load_images("fashion", "A", TRAIN)
-    f, exact = load_denoiser(NETWORK), denoisers.memory_denoiser(train)
+    f, exact = load_denoiser(NETWORK), denoisers.empirical_denoiser(train)
     z = noise.sample_normal((NUM, 1, 32, 32), 0, key="start")
     how, level = name.split(" ")
     if how == "network":
-        return describe(finish(f, train.mean(0) + z), train)
+        return describe(climb(f, train.mean(0) + z), train)
     if how == "test":
         return describe(data.load_images("fashion", "test", 256), train)
     if how == "memorizer-then-network":
         y = follow(exact, train.mean(0) + START * z, START, float(level)).y_end
-        return describe(finish(f, y), train)
-    y = drain(ascend(f, train.mean(0) + z, sigma_end=float(level), seed=1)).y_end
+        return describe(climb(f, y), train)
+    y = finish(ascend(f, train.mean(0) + z, sigma_end=float(level), seed=1)).y_end
     return describe(follow(exact, y, float(level), END).x, train)
 
 

@@ -174,9 +174,9 @@ def whole(f: denoisers.Denoiser, y: Tensor, x: Tensor, sigma: float | None) -> d
         "plane_share": round(float(in_plane / (A.square().sum() + TINY)), 4),
         "lost_on_kept_axes": round(float(((kept @ Ay).norm() / lost) ** 2), 4),
         "turned_kept": round(float((turned.norm(dim=0) / (J @ kept.T).norm(dim=0)).mean()), 4),
-        "singular": rounded(pairs.s[:250].tolist(), 3),
-        "lam": rounded(spectrum.lam[:250].tolist(), 3),
-        "uv": rounded((u * v).sum(1)[:250].abs().tolist(), 3),
+        "singular": rounded(pairs.s[:20].tolist(), 3),
+        "lam": rounded(spectrum.lam[:20].tolist(), 3),
+        "uv": rounded((u * v).sum(1)[:20].abs().tolist(), 3),
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def choose(name: str) -> tuple[denoisers.Denoiser, Tensor, bool]:
     prior, knows = name.split(", ")
     if prior == "images":
         train = data.load_images("fashion", "A", 100, SIZE).double()
-        made, x = denoisers.memory_denoiser(train), train[:NUM]
+        made, x = denoisers.empirical_denoiser(train), train[:NUM]
     elif prior == "disks":
         return denoisers.disk_denoiser(32, 128), data.load_images("disks", "test", 8).double(), True
     else:
@@ -88,7 +88,7 @@ def measure(name: str) -> dict:
                 rows[key].append(level(value, one))
             more["missed"].append(float(f"{float((p.x_hat - push).norm() / p.x_hat.norm()):.2e}"))
             if psnr_in == 20 and i < NUM_DENSE and x.shape[-1] == SIZE and "both" not in name:
-                J = jacobian.dense(f, y, given, block=16)
+                J = jacobian.jacobian_matrix(f, y, given, block=16)
                 s = torch.linalg.svdvals(J - J.T)
                 more["asymmetry"].append(float(f"{jacobian.asymmetry(J):.3g}"))
                 more["third_singular"].append(float(f"{float(s[2] / (s[0] + 1e-300)):.1e}"))
