@@ -262,14 +262,14 @@ def main() -> None:
     """Measure what is missing and write."""
     torch.set_num_threads(1)
     parts = {
-        "networks": (dict.fromkeys(NETWORKS), measure),
-        "local": (dict.fromkeys(LOCAL), measure_local),
-        "whole": (dict.fromkeys(WHOLE), measure_whole),
+        "networks": (NETWORKS, measure),
+        "local": (LOCAL, measure_local),
+        "whole": (WHOLE, measure_whole),
     }
-    for key, (variants, work) in parts.items():
+    for key, (names, work) in parts.items():
         beside = {k: v for k, v in read(OUT).items() if k != key}
         beside |= {"predicted": PREDICTED, "psnr_in": PSNR_IN, "num": NUM, "ks": KS}
-        measure_missing(OUT, key, {name: name for name in variants}, work, **beside)
+        measure_missing(OUT, key, {name: name for name in names}, work, **beside)
     beside = {k: v for k, v in read(OUT).items() if k != "samples"}
     measure_missing(OUT, "samples", {"blind": True, "schedule": False}, measure_samples, **beside)
 
