@@ -7,7 +7,7 @@ NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pdf lint test check serve train bench lock links release clean clean-env
+.PHONY: help env book pdf lint test verify check serve train bench lock links release clean clean-env
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,10 +32,15 @@ lint: env
 check: lint  ## style, and the tests that need neither pages nor a browser
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test: env  ## everything: style, unit tests, every page, the HTML, the browser
+test: env  ## style, unit tests, every page, the HTML, each page in the browser
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
 	echo "== pytest: unit tests, then every page, the HTML and the browser =="; \
-	$(BIN)/python -m pytest -m "" || status=1; exit $$status
+	$(BIN)/python -m pytest -m "not verify or touched" --durations=25 || status=1; exit $$status
+
+verify: env  ## all that can be tested: also kills, SLURM, JupyterLab, Firefox, both themes, kept results anew
+	@status=0; $(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -m "" --durations=25 || status=1; \
+	$(BIN)/python -m gahb_book.cli run --fresh || status=1; exit $$status
 
 serve: book  ## show the built book at http://127.0.0.1:8000
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000

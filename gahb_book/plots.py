@@ -49,17 +49,25 @@ def to_array(x: Any) -> np.ndarray:
 
 
 def to_images(x: Any, name: str = "x") -> np.ndarray:
-    """Return `x`, of shape (N, 1, H, W), (N, H, W) or (H, W), as an array (N, H, W).
+    """Return `x` as an array (N, H, W), or (N, H, W, 3) where it is in colour.
+
+    Args:
+        x: grey (N, 1, H, W), (N, H, W) or (H, W), or colour (N, 3, H, W).
+        name: of the argument, for the message.
 
     Raises:
         ValueError: when the shape is none of these.
     """
     images = to_array(x)
     shape = images.shape
+    if images.ndim == 4 and shape[1] == 3 and 0 not in shape:
+        return images.transpose(0, 2, 3, 1)
     images = images[:, 0] if images.ndim == 4 and shape[1] == 1 else images
     images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or 0 in images.shape:
-        raise ValueError(f"{name} must have shape (N, 1, H, W), (N, H, W) or (H, W), not {shape}")
+        raise ValueError(
+            f"{name} must have shape (N, 1, H, W), (N, 3, H, W), (N, H, W) or (H, W), not {shape}"
+        )
     return images
 
 
@@ -89,7 +97,7 @@ def image_grid(
     """Return the images side by side as one uint8 picture, with thin white lines between them.
 
     Args:
-        x: images (N, 1, H, W), (N, H, W) or (H, W).
+        x: images, as `to_images` takes them.
         columns: images in a row; by default all in one row.
         scale: each pixel becomes scale × scale pixels (a page does this by CSS instead).
         low: the value drawn black.
@@ -97,12 +105,13 @@ def image_grid(
         gap: width of the lines, in pixels of the images.
     """
     images = to_uint8(to_images(x), low, high)
-    num, height, width = images.shape
+    num, height, width = images.shape[:3]
     columns = num if columns is None else columns
     if columns < 1 or scale < 1:
         raise ValueError(f"columns and scale must be at least 1, not {columns} and {scale}")
     rows = -(-num // columns)
-    picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
+    picture = np.full(shape, 255, np.uint8)
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         picture[top : top + height, left : left + width] = image
@@ -157,7 +166,7 @@ def plot_images(
     """Draw images in rows, each under its title, all on one grey scale from `low` to `high`.
 
     Args:
-        x: images (N, 1, H, W), (N, H, W) or (H, W).
+        x: images, as `to_images` takes them.
         ax: the Axes that holds them all.
         titles: one a picture, or None.
         columns: images in a row; by default all in one row.
@@ -165,7 +174,8 @@ def plot_images(
         high: the value drawn white.
     """
     images = to_images(x)
-    num, height, width = images.shape
+    num, height, width = images.shape[:3]
+    images = images if images.ndim == 3 else to_uint8(images, low, high)
     if titles is not None and len(titles) != num:
         raise ValueError(f"titles must be one an image ({num}), not {len(titles)}")
     columns, titles = columns or num, titles or [""] * num
@@ -185,7 +195,7 @@ def plot_images(
 def plot_sheet(
     x: Any, ax: Axes, *, columns: int = 8, low: float = 0.0, high: float = 1.0, title: str = ""
 ) -> Axes:
-    """Draw a contact sheet of many images (N, 1, H, W), `columns` in a row."""
+    """Draw a contact sheet of many images, `columns` in a row."""
     ax.imshow(image_grid(x, columns, low=low, high=high), cmap="gray", vmin=0, vmax=255)
     ax.set_title(title)
     return _bare(ax)

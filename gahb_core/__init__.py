@@ -16,7 +16,8 @@ from typing import Any
 
 ROOMS = (
     "checks", "files", "noise", "probes", "images", "metrics", "bases", "denoisers", "networks",
-    "densities", "jacobian", "adapters", "sampling", "multiscale", "data", "training",
+"foreign", "densities", "jacobian", "adapters", "sampling", "multiscale", "data", "training",
+    "experiments",
 )  # fmt: skip
 __version__ = "0.1.0"
 
@@ -37,6 +38,8 @@ _FRONT = {
     "load_images": "data", "open_images": "data",
     "Recipe": "training", "fit": "training", "load": "training", "load_denoiser": "training",
     "train": "training",
+    "basis": "experiments", "denoising": "experiments", "generalization": "experiments",
+    "inverse": "experiments", "memorization": "experiments", "transition": "experiments",
 }  # fmt: skip
 __all__ = ["ROOMS", "__version__", *_FRONT]
 

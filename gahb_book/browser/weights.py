@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gahb_book.plots import to_uint8
 from gahb_core.data import load_images
-from gahb_core.networks.models import BFCNN, UNet, fold_norm
-from gahb_core.networks.norm import BiasFreeNorm
+from gahb_core.networks.layered import Layered
+from gahb_core.networks.steps import Step
 from gahb_core.training import load
 
 FORMAT = 1
-Layer = list[Any]
+Entry = tuple[list[Any], Tensor | None, Tensor | None]  # layer, weight, scale of its norm
 
 
 def script_name(name: str, profile: str = "laptop") -> str:
@@ -36,47 +36,42 @@ def script_name(name: str, profile: str = "laptop") -> str:
     return re.sub(r"[^\w.-]", "_", stem.replace("=", "-")) + ".js"
 
 
-def _conv_layer(conv: nn.Conv2d, relu: bool) -> Layer:
-    return ["conv", conv.in_channels, conv.out_channels, conv.kernel_size[0], int(relu)]
+def _entry(step: Step, channels: int, relu: bool) -> Entry:
+    """Return the (layer, weight, scale of its norm) of a step that takes `channels`."""
+    if step.name == "conv" and step.plus_input:
+        return ["conv", *step.sizes, int(relu)], step.kernel, None
+    if step.name == "conv":
+        return ["conv", *step.sizes, int(relu)], step.weight, step.scale
+    if step.name in ("relu", "scale"):  # alone: a convolution of 1×1 that changes nothing else
+        plain = torch.eye(channels)[:, :, None, None]
+        return ["conv", channels, channels, 1, int(relu)], plain, getattr(step, "scale", None)
+    return [step.name, *step.sizes], getattr(step, "weight", None), None
 
 
-def _scale(norm: BiasFreeNorm) -> Tensor:
-    return (norm.gammas / norm.running_sd).detach().flatten()
+def _entries(net: Layered, name: str) -> tuple[list[Entry], bool]:
+    """Return the entries of a network in their order, and whether it gives kept − what they give.
 
-
-def _block_layers(block: nn.ModuleList) -> list[tuple[Layer, Tensor, Tensor | None]]:
-    """Return (layer, weight, scale of its norm) for each convolution of a UNet's block."""
-    found = []
-    for i, layer in enumerate(block):
-        if isinstance(layer, nn.Conv2d):
-            after = [m for m in block[i + 1 : i + 3] if not isinstance(m, nn.Conv2d)]
-            norm = next((m for m in after if isinstance(m, BiasFreeNorm)), None)
-            relu = any(isinstance(m, nn.ReLU) for m in after)
-            scale = None if norm is None else _scale(norm)
-            found.append((_conv_layer(layer, relu), layer.weight.detach(), scale))
-    return found
-
-
-def _unet_layers(net: UNet) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
-    layers: list = []
-    for block in net.encoder:
-        layers += [*_block_layers(block), (["push"], None, None), (["pool"], None, None)]
-    layers += _block_layers(net.mid_block)
-    for b in reversed(range(len(net.encoder))):
-        up = net.upsample[b]
-        layers.append((["up", up.in_channels, up.out_channels], up.weight.detach(), None))
-        layers += [(["cat"], None, None), *_block_layers(net.decoder[b])]
-    return layers
-
-
-def _bfcnn_layers(net: BFCNN) -> list[tuple[Layer, Tensor | None, Tensor | None]]:
-    net = fold_norm(net) if net.residual else net
-    first, *hidden, last = net.conv_layers
-    layers = [(_conv_layer(first, relu=net.first_relu), first.weight.detach(), None)]
-    for conv, norm in zip(hidden, net.BN_layers, strict=True):
-        scale = _scale(norm) if isinstance(norm, BiasFreeNorm) else None
-        layers.append((_conv_layer(conv, relu=True), conv.weight.detach(), scale))
-    return [*layers, (_conv_layer(last, relu=False), last.weight.detach(), None)]
+    Raises:
+        ValueError: for layers that the engine does not run.
+    """
+    traced = net.trace()
+    names = [step.name for step, *_ in traced]
+    direct = (names[0], names[-1]) == ("push", "subtract")
+    traced, names = (traced[1:-1], names[1:-1]) if direct else (traced, names)
+    if "subtract" in names:
+        raise ValueError(f"net must subtract from its input at its end alone, unlike {name!r}")
+    entries = []
+    for i, (step, before, _) in enumerate(traced):
+        if step.name == "gelu":
+            raise ValueError(f"net must have ReLUs, and {name!r} is smooth")
+        if step.name == "conv" and step.sizes[2] > 3:
+            raise ValueError(f"net must have kernels of 1×1 and 3×3, unlike {name!r}")
+        weighted = step.name in ("conv", "scale")
+        if step.name == "relu" and i and names[i - 1] in ("conv", "scale"):
+            continue
+        relu = step.name == "relu" or (weighted and names[i + 1 : i + 2] == ["relu"])
+        entries.append(_entry(step, before[0], relu))
+    return entries, direct
 
 
 def _store(weight: Tensor, scale: Tensor | None, whole: bool = False) -> tuple[list, bytes]:
@@ -86,7 +81,7 @@ def _store(weight: Tensor, scale: Tensor | None, whole: bool = False) -> tuple[l
     largest of each first index, eight times finer than halves; in full where it is small, or
     `whole`. The scale of the norm behind it, one a channel, is stored in full.
     """
-    w, s = weight.float().numpy(), None if scale is None else scale.float().numpy()
+    w, s = weight.float().numpy(), None if scale is None else scale.detach().float().numpy()
     exact = np.array_equal(w.astype("<f2").astype(np.float32), w)
     if exact or whole or w.size < 1_000:
         data = w.astype("<f2" if exact else "<f4").tobytes()
@@ -98,31 +93,29 @@ def _store(weight: Tensor, scale: Tensor | None, whole: bool = False) -> tuple[l
     return ["steps", 1], steps.tobytes() + scaled.tobytes()
 
 
-def pack_network(net: UNet | BFCNN, name: str) -> tuple[dict, bytes]:
+def pack_network(net: Layered, name: str) -> tuple[dict, bytes]:
     """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
 
     Raises:
-        ValueError: for a network that is told σ, a smooth one or a transformer, which the engine
-            does not run.
+        ValueError: for a network that is told σ, a smooth one or a transformer, or one with layers
+            which the engine does not run.
     """
-    if not isinstance(net, UNet | BFCNN):
+    if not isinstance(net, Layered):
         raise ValueError(f"net must be convolutional, and {name!r} is a {type(net).__name__}")
-    if isinstance(net, UNet) and net.encoder[0][0].in_channels > 1:
+    if net.is_told() and net.told == "sigma":
         raise ValueError(f"net must be blind, or told a low band, and {name!r} is told σ")
-    if isinstance(net, UNet) and net.smooth:
-        raise ValueError(f"net must have ReLUs, and {name!r} is smooth")
-    layers = _unet_layers(net) if isinstance(net, UNet) else _bfcnn_layers(net)
-    # the identity is in a residual layer's kernels: steps of its size are too coarse for the rest
-    whole = isinstance(net, BFCNN) and net.residual
-    stored = [_store(w, s, whole) for _, w, s in layers if w is not None]
+    entries, direct = _entries(net, name)
+    steps = net.trace()
+    # what is added is in a convolution's kernels: steps of its size are too coarse for the rest
+    whole = any(step.name == "conv" and step.plus_input for step, *_ in steps)
+    stored = [_store(w.detach(), s, whole) for _, w, s in entries if w is not None]
     content = b"".join(data for _, data in stored)
-    convs = [layer for layer, *_ in layers if layer[0] == "conv"]
     header = {
         "format": FORMAT,
         "name": name,
-        "channels": {"in": convs[0][1], "out": convs[-1][2]},
-        "estimate": "direct" if getattr(net, "skip", False) else "residual",
-        "layers": [layer for layer, *_ in layers],
+        "channels": {"in": steps[0][1][0], "out": steps[-1][2][0]},
+        "estimate": "direct" if direct else "residual",
+        "layers": [layer for layer, *_ in entries],
         "stored": [kind for kind, _ in stored],
         "sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -5,6 +5,7 @@ import fnmatch
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -153,6 +154,42 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
+def examine_denoiser(
+    denoiser: str, folders: dict[str, Path | None], out: Path, device: str, **options: Any
+) -> None:
+    """Write the report of a denoiser that is named, of folders of images, to `out`."""
+    from gahb_book import examine as room
+
+    f = room.load_function(denoiser)
+    device = _choose_device(device)
+    most = {"images": 2000, "samples": 10_000, "train": 100_000}
+    found = {
+        name: None if folder is None else room.read_images(folder, most[name], name).to(device)
+        for name, folder in folders.items()
+    }
+    say = partial(print, "gahb: ...", flush=True)
+    examination = room.examine(f, found.pop("images"), name=denoiser, say=say, **found, **options)
+    for path in room.write_report(examination, out, room.load_garments()):
+        print(path)
+
+
+def examine(args: argparse.Namespace) -> int:
+    """Examine a denoiser of your own: checks, then the book's figures of it, as one page."""
+    folders = {name: getattr(args, name) for name in ("images", "samples", "train")}
+    options = {"sigma": args.sigma, "seed": args.seed, "num_samples": args.num_samples}
+    if args.executor == "local":
+        examine_denoiser(args.denoiser, folders, args.out, args.device, **options)
+        return 0
+    call = partial(examine_denoiser, **options)
+    arguments = {args.denoiser: (args.denoiser, folders, args.out, args.device)}
+    folder, failed = args.out / "jobs", 0
+    ends = run_on_cluster(call, arguments, folder, args.executor, print, **_job_options(args))
+    for name, end in ends:
+        failed += end.kind == "failed"
+        print(f"{name}: {end.detail if end.kind == 'failed' else args.out / 'report.html'}")
+    return 1 if failed else 0
+
+
 def fetch(args: argparse.Namespace) -> int:
     """Bring image sets, or the networks that the authors published, to the data folder."""
     from gahb_core import data
@@ -252,6 +289,7 @@ def make_parser() -> argparse.ArgumentParser:
     options.add_train_options(add(train, "train"))
     options.add_fetch_options(add(fetch, "fetch", profile=False), FETCHED)
     options.add_run_options(add(run, "run"))
+    options.add_examine_options(add(examine, "examine", profile=False))
     add(write_toc, "toc", profile=False)
     add(show_status, "status")
     options.add_results_options(add(show_results, "results"))

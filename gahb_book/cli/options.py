@@ -95,3 +95,20 @@ def add_results_options(option: Callable) -> None:
     """Add the options of `gahb results`."""
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--csv", action="store_true", help="with all digits, for other programs")
+
+
+def add_examine_options(option: Callable) -> None:
+    """Add the options of `gahb examine`."""
+    option("denoiser", metavar="MODULE:FUNCTION", help="such as mine:denoiser, or mine.py:denoiser")
+    option(
+        "--images", type=Path, required=True, metavar="FOLDER",
+        help="images that the network was not trained on; 40 or more give a null for copies",
+    )  # fmt: skip
+    option("--train", type=Path, metavar="FOLDER", help="images that it was trained on")
+    option("--samples", type=Path, metavar="FOLDER", help="images that it drew (default: drawn)")
+    option("--sigma", type=float, default=0.1, help="of the noise, images in [0, 1] (default: 0.1)")
+    option("--out", type=Path, default=Path("examined"), help="folder (default: examined)")
+    option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    option("--seed", type=int, default=0, help="of all noise")
+    option("--num-samples", type=at_most(10_000), default=16, help="drawn (default: 16; 0: none)")
+    add_cluster_options(option)

@@ -55,10 +55,19 @@ class Residual:
         self.net = net
 
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return y − net(y); `sigma` is ignored."""
+        """Return y − net(y); `sigma` is ignored.
+
+        Raises:
+            ValueError: where the network's noise is not of the shape of `y`.
+        """
         check_floating(y, "y")
         with evaluating(self.net):
-            return y - self.net(self.network_input(y, sigma)[0])
+            noise = self.net(self.network_input(y, sigma)[0])
+        if noise.shape != y.shape:  # it would be spread over all channels
+            raise ValueError(
+                f"net must give noise of the shape of y, {tuple(y.shape)}, not {tuple(noise.shape)}"
+            )
+        return y - noise
 
     def network_input(self, y: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, int]:
         """Return what the network is given, and the channel at which `y` begins there: y itself."""

@@ -1,12 +1,10 @@
 """Energies that are learned: one of the radius alone, and one on a UNet."""
 
-from copy import copy
-
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from gahb_core.checks import check_count, check_floating
-from gahb_core.networks.models import UNet, fold_norm
+from gahb_core.networks.models import UNet
 from gahb_core.noise import broadcast_sigma, flatten_images
 
 BRIGHTNESS = 0.5  # of the constant channel: that of a pixel, which is in [0, 1]
@@ -70,13 +68,16 @@ class EnergyNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
-        self.net = UNet(len(channels) - 1, channels=channels, channels_in=3, smooth=True)
+        ends = {"channels_in": 3, "channels_out": 1}
+        self.net = UNet(len(channels) - 1, channels=channels, **ends, smooth=True)
 
-    def folded(self) -> "EnergyNet":
-        """Return a copy, in evaluation mode, whose norms are folded into the convolutions."""
-        other = copy(self)
-        other._modules = {"net": fold_norm(self.net)}
-        return other.eval()
+    def draw(self, generator: Generator, gain: float) -> None:
+        """Draw the weights anew, in place."""
+        self.net.draw(generator, gain)
+
+    def count_operations(self, size: int) -> int:
+        """Return the operations of the UNet for one image, two a product, without norms."""
+        return self.net.count_operations(size)
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return U, (B,), of images y (B, 1, H, W)."""

@@ -5,6 +5,8 @@ convolutional ones add no constant anywhere, and net(y) is linear in y given the
 ReLUs. Source: Mohan, Kadkhodaie, Simoncelli & Fernandez-Granda, ICLR 2020.
 """
 
+from gahb_core.networks.layered import Layered
+from gahb_core.networks.layers import ADD, CAT, POOL, PUSH, RELU, SUBTRACT
 from gahb_core.networks.models import (
     BFCNN,
     SPATIAL_LAYERS,
@@ -18,11 +20,18 @@ from gahb_core.networks.transformer import Block, Transformer
 from gahb_core.networks.weights import initialize, load_weights
 
 __all__ = [
+    "ADD",
     "BFCNN",
+    "CAT",
     "EPS",
+    "POOL",
+    "PUSH",
+    "RELU",
     "SPATIAL_LAYERS",
+    "SUBTRACT",
     "BiasFreeNorm",
     "Block",
+    "Layered",
     "Transformer",
     "UNet",
     "fold_norm",

@@ -1,13 +1,17 @@
 """The bias-free UNet and BF-CNN, what they see, and their norms folded away."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Generator, nn
 
 from gahb_core.checks import check_count
+from gahb_core.networks.layered import Layered
+from gahb_core.networks.layers import ADD, CAT, POOL, PUSH, RELU, SUBTRACT, Layer
 from gahb_core.networks.norm import BiasFreeNorm
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
@@ -33,44 +37,15 @@ def _conv_block(
     return nn.ModuleList(layers)
 
 
-def _fold_weight(conv: nn.Conv2d, norm: BiasFreeNorm) -> Tensor:
-    return conv.weight * (norm.gammas / norm.running_sd).reshape(-1, 1, 1, 1)
+def _check_ends(channels_in: int, channels_out: int | None) -> tuple[int, int]:
+    channels_in = check_count(channels_in, "channels_in")
+    return channels_in, channels_in if channels_out is None else check_count(
+        channels_out, "channels_out"
+    )
 
 
-def _conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """Return norm(conv(x)); a norm at rest scales whichever is fewer, the weights or the pixels."""
-    few = conv.weight[0].numel() < x.numel() // x.shape[1]  # a channel's weights, and its pixels
-    if isinstance(norm, BiasFreeNorm) and not norm.training and few:
-        return nn.functional.conv2d(x, _fold_weight(conv, norm), padding=conv.padding)
-    return norm(conv(x))
-
-
-def check_input(y: Tensor, weight: Tensor) -> None:
-    """Refuse what the first convolution would, in words."""
-    channels, shape = weight.shape[1], tuple(y.shape)
-    if len(shape) != 4 or shape[1] != channels or 0 in shape[2:] or y.dtype != weight.dtype:
-        raise ValueError(
-            f"y must be (B, {channels}, H, W), {weight.dtype} like the network, "
-            f"not {shape}, {y.dtype}"
-        )
-    if y.device != weight.device:
-        raise ValueError(f"y must be on {weight.device} like the network, not on {y.device}")
-
-
-def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    """Return the layers of a `_conv_block` after each other; its ReLUs overwrite what they take."""
-    left = list(layers)
-    while left:
-        conv = left.pop(0)
-        bare = not left or isinstance(left[0], nn.ReLU | nn.GELU)
-        norm = nn.Identity() if bare else left.pop(0)
-        x = _conv_norm(conv, norm, x)
-        x = left.pop(0)(x) if left else x
-    return x
-
-
-class UNet(nn.Module):
-    """Bias-free UNet of paper (a): images (B, 1, H, W) → estimated noise (B, 1, H, W).
+class UNet(Layered):
+    """Bias-free UNet of paper (a): images (B, C, H, W) → estimated noise (B, C, H, W).
 
     Each encoder block has two 3×3 convolutions and a 2×2 average pooling, each decoder block a
     2×2 transposed convolution, the skip connection, and two convolutions. H and W must be
@@ -80,7 +55,9 @@ class UNet(nn.Module):
         num_blocks: encoder blocks; the image sizes of the paper, 20, 40, 80, 160, use 1, 2, 3, 4.
         base: channels at full resolution, doubled at each block.
         channels: the widths of all num_blocks + 1 scales, in place of `base` and doubling.
-        channels_in: 1, or 2 for one that is told σ, as a constant channel beside y.
+        channels_in: those of the images, 1 or 3, and one more for a network that is told σ, as a
+            constant channel after y.
+        channels_out: those of the images; None: as many as come in.
         smooth: GELU in place of ReLU. Then it is no longer homogeneous, nor linear by pieces.
     """
 
@@ -90,11 +67,12 @@ class UNet(nn.Module):
         base: int = 64,
         channels: Sequence[int] | None = None,
         channels_in: int = 1,
+        channels_out: int | None = None,
         smooth: bool = False,
     ) -> None:
         super().__init__()
-        self.smooth = smooth
         num_blocks, base = check_count(num_blocks, "num_blocks", 1, 16), check_count(base, "base")
+        channels_in, channels_out = _check_ends(channels_in, channels_out)
         widths = [base * 2**b for b in range(num_blocks + 1)] if channels is None else channels
         widths = [check_count(width, "channels") for width in widths]
         if len(widths) != num_blocks + 1:
@@ -110,30 +88,20 @@ class UNet(nn.Module):
         self.mid_block = _conv_block([widths[-2], widths[-1], widths[-1]], smooth=smooth)
         for b in range(num_blocks):  # by scale, as in the authors' state dicts; run in reverse
             self.upsample.append(nn.ConvTranspose2d(widths[b + 1], widths[b], 2, 2, bias=False))
-            out = 1 if b == 0 else widths[b]
+            out = widths[b] if b else channels_out
             pair = [2 * widths[b], widths[b], out]
             self.decoder.append(_conv_block(pair, last_plain=b == 0, smooth=smooth))
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Return the estimated noise y − x̂."""
-        check_input(y, self.encoder[0][0].weight)
-        step = 2 ** len(self.encoder)
-        if y.shape[-1] % step or y.shape[-2] % step:
-            raise ValueError(
-                f"y must have height and width divisible by {step}, not {tuple(y.shape)}"
-            )
-        skips = []
+    def layers(self) -> Iterator[Layer]:
+        """Yield the layers: down, keeping each scale's last, and up again beside them."""
         for block in self.encoder:
-            y = _run(block, y)
-            skips.append(y)
-            y = nn.functional.avg_pool2d(y, 2)
-        y = _run(self.mid_block, y)
-        for b in reversed(range(len(skips))):
-            y = _run(self.decoder[b], torch.cat([self.upsample[b](y), skips[b]], dim=1))
-        return y
+            yield from (*block, PUSH, POOL)
+        yield from self.mid_block
+        for b in reversed(range(len(self.encoder))):
+            yield from (self.upsample[b], CAT, *self.decoder[b])
 
 
-class BFCNN(nn.Module):
+class BFCNN(Layered):
     """Bias-free DnCNN: a linear convolution, then (conv, norm, ReLU) × (L − 2), then a convolution.
 
     With `num_layers` = 21 and 64 channels it has 702,784 parameters and a 43×43 receptive field.
@@ -141,8 +109,8 @@ class BFCNN(nn.Module):
     Args:
         num_layers: all convolutions, at least 2.
         num_channels: width of the hidden layers.
-        channels_in, channels_out: 1 and 1 for images; 4 and 3 for the conditional network of
-            details given the low band (paper (b)).
+        channels_in, channels_out: those of the images (None: as many as come in); 4 and 3 for the
+            conditional network of details given the low band (paper (b)).
         spatial_layers: which hidden layers (1 … L−2) are 3×3; the others are 1×1. None: all.
         first_relu: a ReLU after the first convolution too, as in the authors' networks of 2021.
         skip: the convolutions give x̂, and the network y − x̂ (y: the last `channels_out` of the
@@ -153,12 +121,14 @@ class BFCNN(nn.Module):
             (`fold_norm`): it computes what a plain BF-CNN can, and is trained more easily.
     """
 
+    told = "low"
+
     def __init__(
         self,
         num_layers: int = 21,
         num_channels: int = 64,
         channels_in: int = 1,
-        channels_out: int = 1,
+        channels_out: int | None = None,
         spatial_layers: Sequence[int] | None = None,
         skip: bool = False,
         first_relu: bool = False,
@@ -167,9 +137,8 @@ class BFCNN(nn.Module):
         super().__init__()
         self.skip, self.first_relu, self.residual = skip, first_relu or residual, residual
         num_layers = check_count(num_layers, "num_layers", 2)
-        ends = {"channels_in": channels_in, "channels_out": channels_out}
-        for name, number in {"num_channels": num_channels, **ends}.items():
-            check_count(number, name)
+        num_channels = check_count(num_channels, "num_channels")
+        channels_in, channels_out = _check_ends(channels_in, channels_out)
         hidden = range(1, num_layers - 1)
         spatial = set(hidden if spatial_layers is None else spatial_layers)
         if not spatial <= set(hidden):
@@ -184,16 +153,41 @@ class BFCNN(nn.Module):
             self.BN_layers.append(BiasFreeNorm(num_channels))
         self.conv_layers.append(_conv(num_channels, channels_out))
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Return the estimated noise, (B, channels_out, H, W)."""
-        check_input(y, self.conv_layers[0].weight)
-        h = self.conv_layers[0](y)
-        h = h.relu_() if self.first_relu else h
-        for conv, norm in zip(self.conv_layers[1:-1], self.BN_layers, strict=True):
-            step = _conv_norm(conv, norm, h)
-            h = (step + h if self.residual else step).relu_()
-        h = self.conv_layers[-1](h)
-        return y[:, -h.shape[1] :] - h if self.skip else h
+    def layers(self) -> Iterator[Layer]:
+        """Yield the layers: a stack, around each or all of which its input may be led."""
+        first, *hidden, last = self.conv_layers
+        yield from (PUSH, first) if self.skip else (first,)
+        yield from (RELU,) if self.first_relu else ()
+        for conv, norm in zip(hidden, self.BN_layers, strict=True):
+            yield from (PUSH, conv, norm, ADD, RELU) if self.residual else (conv, norm, RELU)
+        yield from (last, SUBTRACT) if self.skip else (last,)
+
+    def draw(self, generator: Generator, gain: float) -> None:
+        """Draw the weights anew, in place: the hidden layers as 1×1, the residual as identities."""
+        super().draw(generator, gain)
+        for conv in self.conv_layers[1:-1]:
+            size = conv.kernel_size[0]
+            centre = conv.weight[..., size // 2, size // 2] * size  # as if the fan-in were 1×1
+            conv.weight.zero_()[..., size // 2, size // 2] = centre
+        if self.residual:
+            self._start_residual()
+
+    def _start_residual(self) -> None:
+        first = self.conv_layers[0].weight
+        half, kept = len(first) // 2, min(len(first) // 2, first.shape[1])
+        first[:kept] = 0
+        first[:kept, :kept, 1, 1].fill_diagonal_(1)
+        first[half : 2 * half] = -first[:half]
+        for norm in self.BN_layers:
+            norm.gammas.fill_(0.1)
+
+    def fold(self) -> None:
+        """Fold the norms, and what a residual layer adds, into the convolutions, in place."""
+        super().fold()
+        for conv in self.conv_layers[1:-1] if self.residual else ():
+            middle = conv.kernel_size[0] // 2  # one more at the centre of each channel's own kernel
+            conv.weight.data[:, :, middle, middle].diagonal().add_(1)
+        self.residual = False
 
 
 # paper (b): which hidden layers of the 21 are 3×3 for each receptive field
@@ -206,55 +200,31 @@ def num_parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def receptive_field(net: UNet | BFCNN) -> int:
+def receptive_field(net: Layered) -> int:
     """Return the side, in pixels, of the widest window of y that can reach one output pixel.
 
     Follows an interval of rows from the output back to the input, and takes the widest over the
     phases of the output pixel relative to the pooling grid: 18, 44, 100 and 204 for UNets of 1 to
     4 blocks (92 and 188 for 3 and 4 at the phases that see least, the figures of paper (a)'s
     architectures), 43 for the BF-CNN of 21 layers.
+
+    Raises:
+        ValueError: where the network is not made of layers.
     """
-    if isinstance(net, BFCNN):
-        return 1 + sum(c.kernel_size[0] - 1 for c in net.conv_layers)
-    num_blocks = len(net.encoder)
-    widths = []
-    for phase in range(2**num_blocks):
-        low = high = phase
-        for _ in range(num_blocks):  # decoder: two convolutions, then the coarse pixels they see
-            low, high = (low - 2) // 2, (high + 2) // 2
-        low, high = low - 2, high + 2
-        for _ in range(num_blocks):  # encoder: both fine pixels of each, then two convolutions
-            low, high = 2 * low - 2, 2 * high + 3
-        widths.append(high - low + 1)
-    return max(widths)
+    if not isinstance(net, Layered):
+        raise ValueError(f"net must be made of layers (networks.Layered), not {type(net).__name__}")
+    return max(last - first + 1 for first, last in net.windows())
 
 
-def _fold_pair(conv: nn.Conv2d, norm: BiasFreeNorm, residual: bool = False) -> nn.Conv2d:
-    folded, weight = deepcopy(conv), _fold_weight(conv, norm).detach()
-    if residual:  # h + conv h: one more at the centre of each channel's own kernel
-        weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2].diagonal().add_(1)
-    folded.weight = nn.Parameter(weight)
-    return folded
-
-
-def fold_norm(net: UNet | BFCNN) -> UNet | BFCNN:
+def fold_norm(net: Net) -> Net:
     """Return a copy of `net` in evaluation mode whose norms are folded into the convolutions.
 
     The copy computes the same function with fewer operations; it cannot be trained further
-    (its norms are gone). A residual BF-CNN becomes a plain one. `net` is left as it was.
+    (its norms are gone). A residual BF-CNN becomes a plain one. `net` is left as it was. The norms
+    of a transformer follow their input and stay.
     """
     net = deepcopy(net).eval()
-    if not any(isinstance(m, BiasFreeNorm) for m in net.modules()):
-        return net  # a transformer: its norms follow their input and cannot be folded
-    if isinstance(net, BFCNN):
-        for i, norm in enumerate(net.BN_layers):
-            net.conv_layers[i + 1] = _fold_pair(net.conv_layers[i + 1], norm, net.residual)
-        net.BN_layers = nn.ModuleList(nn.Identity() for _ in net.BN_layers)
-        net.residual = False
-        return net
-    for block in [*net.encoder, net.mid_block, *net.decoder]:
-        for i, layer in enumerate(block):
-            if isinstance(layer, BiasFreeNorm):
-                block[i - 1] = _fold_pair(block[i - 1], layer)
-                block[i] = nn.Identity()
+    for part in net.modules():
+        if isinstance(part, Layered):
+            part.fold()
     return net

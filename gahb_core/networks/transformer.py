@@ -1,10 +1,13 @@
 """A small transformer on patches: no convolutions, and homogeneous of degree one as they are."""
 
+import math
+
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from gahb_core.checks import check_count
-from gahb_core.networks.models import check_input
+from gahb_core.networks.layers import check_input
+from gahb_core.networks.weights import draw_normal
 
 HEAD = 32  # numbers a token has in one head
 
@@ -55,7 +58,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Transformer on 4×4 patches: images (B, 1, S, S) → estimated noise (B, 1, S, S).
+    """Transformer on 4×4 patches: images (B, C, S, S) → estimated noise (B, C, S, S).
 
     y is divided by its own root mean square s, cut into patches, mapped to tokens, given a place
     (a learned vector for each), sent through `num_blocks` blocks of attention, mapped back to
@@ -70,7 +73,7 @@ class Transformer(nn.Module):
         width: numbers a token has, a multiple of 32 or less than 64.
         num_blocks: blocks.
         patch: side of the patches.
-        channels_in: 1, or 2 for one that is told σ, as a constant channel beside y.
+        channels: C.
 
     Source: Peebles & Xie, ICCV 2023 (whose DiT is told σ by scales and shifts of its norms);
     An et al., NeurIPS 2025, for the question.
@@ -82,8 +85,10 @@ class Transformer(nn.Module):
         width: int = 128,
         num_blocks: int = 5,
         patch: int = 4,
+        channels: int = 1,
     ) -> None:
         super().__init__()
+        self.channels = check_count(channels, "channels")
         size, patch = check_count(size, "size"), check_count(patch, "patch")
         width, num_blocks = check_count(width, "width"), check_count(num_blocks, "num_blocks")
         if size % patch:
@@ -91,10 +96,30 @@ class Transformer(nn.Module):
         if width >= 2 * HEAD and width % HEAD:
             raise ValueError(f"width must be a multiple of {HEAD} or less than 64, not {width}")
         self.size, self.patch = size, patch
-        self.embed = nn.Linear(patch**2, width, bias=False)
+        self.embed = nn.Linear(channels * patch**2, width, bias=False)
         self.places = nn.Parameter(torch.zeros(1, (size // patch) ** 2, width))
         self.blocks = nn.ModuleList([Block(width) for _ in range(num_blocks)])
-        self.restore = nn.Linear(width, patch**2, bias=False)
+        self.restore = nn.Linear(width, channels * patch**2, bias=False)
+
+    def draw(self, generator: Generator, gain: float) -> None:
+        """Draw the matrices by LeCun's law, in place; those that end a step are zero.
+
+        A block so begins as the identity. The places start at a deviation of .02, as in DiT.
+        """
+        for linear in (m for m in self.modules() if isinstance(m, nn.Linear)):
+            w = linear.weight
+            w.copy_(draw_normal(w.shape, generator) * gain / math.sqrt(w.shape[1]))
+        self.places.copy_(0.02 * draw_normal(self.places.shape, generator))
+        for block in self.blocks:
+            block.mix.weight.zero_()
+            block.narrow.weight.zero_()
+        self.restore.weight.zero_()
+
+    def count_operations(self, size: int) -> int:
+        """Return the operations of one image of its `size`, two a product, without norms."""
+        tokens, width = self.places.shape[1:]
+        matrices = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        return 2 * tokens * (matrices + len(self.blocks) * 2 * tokens * width)
 
     def tokens(self, y: Tensor) -> Tensor:
         """Return the tokens (B, T, width) of images already divided by s, before the blocks."""
@@ -104,7 +129,7 @@ class Transformer(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the estimated noise y − x̂."""
-        check_input(y, self.embed.weight[:, :1])  # one channel
+        check_input(y, self.channels, self.embed.weight)
         if y.shape[2:] != (self.size, self.size):
             raise ValueError(f"y must be {self.size}×{self.size} pixels, not {tuple(y.shape)}")
         power = y.square().mean((1, 2, 3), keepdim=True)
@@ -113,5 +138,6 @@ class Transformer(nn.Module):
         for block in self.blocks:
             h = block(h)
         side = self.size // self.patch
-        cells = self.restore(h).unflatten(2, (self.patch, self.patch)).unflatten(1, (side, side))
-        return scale * cells.transpose(2, 3).reshape(len(y), 1, self.size, self.size)
+        cells = self.restore(h).unflatten(2, (-1, self.patch, self.patch))
+        cells = cells.unflatten(1, (side, side)).permute(0, 3, 1, 4, 2, 5)
+        return scale * cells.reshape(y.shape)

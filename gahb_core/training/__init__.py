@@ -9,6 +9,7 @@ shapes or recipe do not fit is refused; the card holds the weights' hash and its
 """
 
 from gahb_core.training.card import CARD_PSNR_IN
+from gahb_core.training.foreign import load_foreign
 from gahb_core.training.load import Checkpoint, load, load_denoiser, load_energy, load_multiscale
 from gahb_core.training.loop import (
     Progress,
@@ -68,6 +69,7 @@ __all__ = [
     "learning_rate",
     "load",
     "load_denoiser",
+    "load_foreign",
     "load_energy",
     "load_multiscale",
     "make_batch",

@@ -244,8 +244,9 @@ def _find_shapes(state: dict[str, Tensor], keys: list[str], origin: object) -> l
 def _shape_unet(state: dict[str, Tensor], origin: object) -> UNet:
     num_blocks = sum(k.startswith("encoder.") and k.endswith(".0.weight") for k in state)
     keys = [*(f"encoder.{b}.0.weight" for b in range(num_blocks)), "mid_block.0.weight"]
-    shapes = _find_shapes(state, keys, origin)
-    return UNet(num_blocks, channels=[s[0] for s in shapes], channels_in=shapes[0][1])
+    *shapes, last = _find_shapes(state, [*keys, "decoder.0.3.weight"], origin)
+    ends = {"channels_in": shapes[0][1], "channels_out": last[0]}
+    return UNet(num_blocks, channels=[s[0] for s in shapes], **ends)
 
 
 def _shape_bfcnn(state: dict[str, Tensor], origin: object, first_relu: bool) -> BFCNN:

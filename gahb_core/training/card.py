@@ -10,8 +10,7 @@ from gahb_core.densities.energies import EnergyDenoiser, energy_denoiser
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.metrics.curves import psnr_curve
 from gahb_core.multiscale.denoising import Conditional, conditional_denoiser
-from gahb_core.networks.models import BFCNN, UNet
-from gahb_core.networks.transformer import Transformer
+from gahb_core.networks.layered import Layered
 from gahb_core.noise import sigma_from_psnr
 from gahb_core.training.loop import clean_bands
 from gahb_core.training.recipes import Recipe
@@ -20,18 +19,13 @@ CARD_PSNR_IN = (0, 5, 10, 15, 20, 25, 30, 40)
 NetworkDenoiser = Residual | Conditional | EnergyDenoiser
 
 
-def as_denoiser(net: UNet | BFCNN | Transformer | EnergyNet) -> NetworkDenoiser:
+def as_denoiser(net: nn.Module) -> NetworkDenoiser:
     """Return the denoiser that a network is: of images, told σ, or of details told the low band."""
     if isinstance(net, EnergyNet):
         return energy_denoiser(net)
-    if isinstance(net, Transformer):
-        return residual_denoiser(net)
-    if isinstance(net, UNet):
-        told = net.encoder[0][0].in_channels > 1
-        return noise_conditional_denoiser(net) if told else residual_denoiser(net)
-    # only networks of details take more bands than they give: the low band that they are told
-    told = net.conv_layers[0].in_channels > net.conv_layers[-1].out_channels
-    return conditional_denoiser(net) if told else residual_denoiser(net)
+    if isinstance(net, Layered) and net.is_told():
+        return noise_conditional_denoiser(net) if net.told == "sigma" else conditional_denoiser(net)
+    return residual_denoiser(net)
 
 
 def measure(net: nn.Module, recipe: Recipe) -> dict:

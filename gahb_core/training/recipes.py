@@ -105,14 +105,16 @@ def _check_architecture(recipe: Recipe) -> None:
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
 
 
-def _make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
+def make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
+    """Return the recipe's network before its weights are drawn."""
     widths = recipe.channels
     if recipe.architecture == "energy":
         return EnergyNet(widths)
     if recipe.architecture == "transformer":
         return Transformer(recipe.size >> recipe.level, widths[0], recipe.num_layers)
     if recipe.architecture == "unet":
-        return UNet(len(widths) - 1, channels=widths, channels_in=1 + recipe.told_sigma)
+        ends = {"channels_in": 1 + recipe.told_sigma, "channels_out": 1}
+        return UNet(len(widths) - 1, channels=widths, **ends)
     ends = (4, 3) if recipe.bands == "details" else (1, 1)
     forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
     return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
@@ -126,10 +128,8 @@ def make_network(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     """
     _check_architecture(recipe)
     with torch.device("cpu"):  # where its weights are drawn
-        net = _make_empty(recipe).float()  # whatever the process takes as given
-    drawn = net.net if recipe.architecture == "energy" else net
-    initialize(drawn, recipe.seed, recipe.gain)
-    return net
+        net = make_empty(recipe).float()  # whatever the process takes as given
+    return initialize(net, recipe.seed, recipe.gain)
 
 
 def to_json(recipe: Recipe) -> dict:

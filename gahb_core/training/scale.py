@@ -1,6 +1,9 @@
 """Recipes of the papers' size, trained as theirs, or as this book does for an hour of a GPU."""
 
 from dataclasses import replace
+from functools import cache
+
+import torch
 
 from gahb_core.networks.models import SPATIAL_LAYERS
 from gahb_core.noise import SigmaLaw
@@ -10,6 +13,7 @@ from gahb_core.training.recipes import (
     Recipe,
     as_in_papers,
     for_dataset_sizes,
+    make_empty,
 )
 
 # the papers' widths by the side of the images: 1 to 4 blocks
@@ -18,27 +22,20 @@ WIDTHS[160] = (*WIDTHS[80], 1024)
 GPU_RATE = 8e13  # FLOP/s of training, as measured on an H200 (book/measured/gpu.json)
 
 
+# what of a recipe decides the operations of its network
+_FORM = ("architecture", "channels", "num_layers", "spatial_layers", "bands", "level", "size")
+
+
 def count_flop(recipe: Recipe) -> int:
     """Return the operations of one image through a network, two a product; norms do not count."""
-    c, pixels, net = recipe.channels, (recipe.size >> recipe.level) ** 2, recipe.architecture
-    if net == "bfcnn":
-        spatial = recipe.spatial_layers
-        ends = (4, 3) if recipe.bands == "details" else (1, 1)
-        hidden = range(1, recipe.num_layers - 1)
-        kernels = [9 if spatial is None or i in spatial else 1 for i in hidden]
-        return 2 * pixels * (9 * c[0] * sum(ends) + c[0] ** 2 * sum(kernels))
-    if net == "transformer":
-        tokens = pixels // 16
-        each = 32 * c[0] + recipe.num_layers * (12 * c[0] ** 2 + 2 * tokens * c[0])
-        return 2 * tokens * each
-    products = 0
-    for b, width in enumerate(c):
-        first = c[b - 1] if b else 1 + (recipe.told_sigma or net == "energy")
-        products += 9 * width * (first + width) * pixels // 4**b
-        if b < len(c) - 1:  # the decoder: up, and two convolutions, the last one to an image
-            out = width if b else 1
-            products += (width * c[b + 1] + 9 * width * (2 * width + out)) * pixels // 4**b
-    return 2 * products
+    form = {name: getattr(recipe, name) for name in (*_FORM, "told_sigma")}
+    return _count_flop(Recipe("", "", **form))
+
+
+@cache
+def _count_flop(recipe: Recipe) -> int:
+    with torch.device("meta"):
+        return make_empty(recipe).count_operations(recipe.size >> recipe.level)
 
 
 def _at_scale(recipe: Recipe) -> Recipe:

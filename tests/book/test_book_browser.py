@@ -17,7 +17,7 @@ JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 MAX_PAGE_BYTES = 3_000_000
 MAX_SCRIPT_BYTES = 1_500_000
 MOST_BEFORE = 450_000  # bytes of scripts that a page runs before its first control
-THEMES = ("light", "dark")
+THEMES = ("light", pytest.param("dark", marks=pytest.mark.verify))
 GENERATED = ("index", "genindex", "search", "404")
 
 

@@ -7,23 +7,29 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import TOYS, Toy, conv, make_toy
 
 from gahb_book import browser, chapters
 from gahb_book.browser.figure import STATIC
 from gahb_book.chapters.start import draw_blur, encode_start, fit_start
 from gahb_book.site.assets import _lighten, find_networks, page_assets
 from gahb_core.data import load_images
+from gahb_core.denoisers import residual_denoiser
+from gahb_core.jacobian import linearize
+from gahb_core.networks.layers import PUSH, SUBTRACT
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
 from gahb_core.networks.transformer import Transformer
 from gahb_core.networks.weights import initialize
 from gahb_core.noise import make_generator
 from gahb_core.training import load
 
+ROOT = Path(__file__).parents[2]
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 MAX_BEFORE_USE, MAX_NETWORK = 64_000, 1_400_000
 
@@ -130,8 +136,12 @@ def test_networks_whose_first_layer_has_a_relu_say_so_and_those_told_sigma_are_r
         browser.pack_network(Transformer(8, 32, 1), "x")
     with pytest.raises(ValueError, match="net must have ReLUs, and 'x' is smooth"):
         browser.pack_network(UNet(2, base=4, smooth=True), "x")
+    with pytest.raises(ValueError, match="net must have kernels of 1×1 and 3×3, unlike 'x'"):
+        browser.pack_network(make_toy("wide kernels"), "x")
+    with pytest.raises(ValueError, match="net must subtract from its input at its end alone"):
+        browser.pack_network(Toy(conv(1, 1), PUSH, conv(1, 1), SUBTRACT), "x")
     with pytest.raises(ValueError, match="net must be blind, .* and 'x' is told σ"):
-        browser.pack_network(UNet(2, base=4, channels_in=2), "x")
+        browser.pack_network(UNet(2, base=4, channels_in=2, channels_out=1), "x")
 
 
 def test_an_unknown_network_is_refused():
@@ -311,3 +321,36 @@ def test_the_kernel_is_small_and_is_what_its_source_compiles_to(tmp_path):
     options = re.search(r"asc kernel\.ts (.*) -o", source.read_text())[1].split()
     subprocess.run([compiler, str(source), *options, "-o", str(built)], check=True)
     assert built.read_bytes() == base64.b64decode(embedded)
+
+
+# --- the engine in node -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in TOYS if name != "wide kernels"])
+def test_the_engine_runs_what_layers_say(name):
+    """A network of another order of layers, by its layers alone: estimate, J v and Jᵀu in node."""
+    if not shutil.which("node"):
+        pytest.skip("node is not here: the engine is tested in the browser alone")
+    net, generator = make_toy(name).float(), torch.Generator().manual_seed(2)
+    y, v, u = (torch.randn(1, 1, 12, 8, generator=generator) for _ in "yvu")
+    header, content = browser.pack_network(net, name)
+    found = run_in_node(header, content, y=y, v=v, u=u)
+    products = linearize(residual_denoiser(net), y)
+    wanted = {"x": products.x_hat, "Jv": products.push(v), "Jtu": products.pull(u)}
+    for answer in found:  # by the kernel, and without WebAssembly
+        for key, value in wanted.items():
+            exact = value.detach().numpy().ravel()
+            np.testing.assert_allclose(answer[key], exact, atol=1e-4 * abs(exact).max(), rtol=0)
+
+
+def run_in_node(header, content, y, **vectors):
+    """What the engine makes of an image and of vectors, with its kernel and without."""
+    asked = {"header": header, "data": base64.b64encode(content).decode()}
+    asked |= {"H": y.shape[-2], "W": y.shape[-1]}
+    asked |= {k: x.ravel().tolist() for k, x in {"y": y, **vectors}.items()}
+    done = subprocess.run(
+        ["node", ROOT / "tests/js/run.js"], input=json.dumps(asked), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)

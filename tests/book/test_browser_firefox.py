@@ -6,7 +6,7 @@ from firefox import find_firefox, firefox
 from test_book_browser import DEMO, demo_html  # noqa: F401
 from test_browser_figures import CHAPTERS, built  # noqa: F401
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 ROOT = Path(__file__).parents[2]
 CHAPTERS = ["01_tweedie", "04_fixed_bases"]
 # cells that are scrolled out of sight stay in the page, where a test can find them

@@ -52,6 +52,7 @@ NAMES = [f"c_alpha/alpha={a}" for a in (1, 2)]
 
 
 @needs_slurm
+@pytest.mark.verify
 def test_networks_end_with_the_bits_of_a_local_run(slurm, project, monkeypatch, capsys):
     def bits(folder):
         return [(folder / "smoke" / f"{n}.safetensors").read_bytes() for n in NAMES]
@@ -127,6 +128,7 @@ def slow_scontrol(folder):
 
 
 @needs_slurm
+@pytest.mark.verify
 def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project, monkeypatch):
     book = project / "book"
     slow_scontrol(project / "slow")

@@ -161,7 +161,7 @@ def test_the_eighth_curve_of_a_panel_begins_the_colours_again_dashed():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda ax: plots.image_grid(np.zeros((2, 3, 4, 4))), r"x must have shape .*\(2, 3, 4"),
+        (lambda ax: plots.image_grid(np.zeros((2, 2, 4, 4))), r"x must have shape .*\(2, 2, 4"),
         (lambda ax: plots.image_grid(np.zeros((4, 4)), columns=0), "columns and scale .* not 0"),
         (lambda ax: plots.to_uint8(X, 1.0, 0.0), "high must be above low, not 0.0"),
         (lambda ax: plots.figure_size(0), "columns and rows must be at least 1, not 0"),
@@ -204,3 +204,14 @@ def test_to_grey_does_not_blow_up_what_is_faint_beside_one_bright_pixel():
     grey = plots.to_grey(e)
     assert grey[0, 0, 5, 5] == 0
     assert abs(grey[0, 0, 0, 0] - 0.5) < 1e-5
+
+
+def test_pictures_in_colour_keep_their_colours(ax):
+    red = np.zeros((2, 3, 4, 5))
+    red[:, 0] = 1
+    picture = plots.image_grid(red, columns=2, gap=1)
+    assert picture.shape == (4, 11, 3)
+    assert (picture[:, 5] == 255).all()  # the line between them
+    np.testing.assert_array_equal(picture[0, 0], [255, 0, 0])
+    plots.plot_images(torch.tensor(red), ax)
+    np.testing.assert_array_equal(ax.images[0].get_array()[0, 0], [255, 0, 0])

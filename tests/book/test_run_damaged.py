@@ -126,6 +126,7 @@ def test_damaged_files_are_refused_in_words(tmp_path, monkeypatch, seed):
             assert found in ("refused", "used"), (name, kind, found)
 
 
+@pytest.mark.verify
 def test_killed_trainings_end_with_the_same_bits(tmp_path):
     ends = list(kill_and_go_on(tmp_path, 4, random.Random(0)))
     assert sum(kills for kills, _ in ends) > 0

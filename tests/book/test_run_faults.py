@@ -68,6 +68,7 @@ def slow(project):
     return page, go, started
 
 
+@pytest.mark.verify
 def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, slow):
     page, go, started = slow
     places = Places(project)
@@ -92,6 +93,7 @@ def test_of_two_processes_of_a_page_one_is_killed_and_nothing_is_lost(project, s
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.verify
 def test_ending_the_run_ends_its_pages_and_loses_nothing(project, slow, which):
     page, _, started = slow
     with gahb(project, "run", "slow", "--force") as run:
@@ -107,6 +109,7 @@ def test_ending_the_run_ends_its_pages_and_loses_nothing(project, slow, which):
     assert parts_in(project) == []
 
 
+@pytest.mark.verify
 def test_a_page_made_by_another_run_fails_and_says_so(project, slow):
     _, go, started = slow
     with gahb(project, "run", "slow", "--force") as first:

@@ -102,6 +102,7 @@ def fill_disk(project, num, rng):
     yield None, look(page, places, "")
 
 
+@pytest.mark.verify
 def test_runs_killed_at_random_moments_leave_no_half_of_a_page(project):
     ends = list(kill_runs(project, 4, random.Random(1)))
     assert "half" not in [end for _, end in ends]
@@ -109,6 +110,7 @@ def test_runs_killed_at_random_moments_leave_no_half_of_a_page(project):
     assert not [p for p in (project / "_build").rglob("*") if ".part" in p.name]
 
 
+@pytest.mark.verify
 def test_a_full_disk_leaves_no_half_of_a_page(project):
     ends = list(fill_disk(project, 5, random.Random(0)))
     assert "half" not in [end for _, end in ends]

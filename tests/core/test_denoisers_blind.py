@@ -145,7 +145,11 @@ def test_a_homogeneous_one_may_be_symmetric():
 
 def test_a_network_conditioned_on_the_level_lacks_its_slope_in_it():
     """Bias-free and told σ: f(ty, tσ) = t f(y, σ), hence f = J y + σ ∂f/∂σ (Euler)."""
-    net = networks.UNet(1, channels=(2, 4), channels_in=2).double().requires_grad_(False)
+    net = (
+        networks.UNet(1, channels=(2, 4), channels_in=2, channels_out=1)
+        .double()
+        .requires_grad_(False)
+    )
     for i, weights in enumerate(net.parameters()):
         weights.copy_(draw(*weights.shape, key=f"weights {i}"))
     f, y = denoisers.noise_conditional_denoiser(net), draw(1, 1, 8, 8)

@@ -55,7 +55,7 @@ def wavelet():
 
 
 def network(channels_in=1):
-    net = networks.UNet(1, channels=(2, 4), channels_in=channels_in)
+    net = networks.UNet(1, channels=(2, 4), channels_in=channels_in, channels_out=1)
     return (networks.initialize(net, 0).double(),)
 
 

@@ -223,7 +223,7 @@ OURS = {
         residual_denoiser(fold_norm(make_restless(UNet(2, channels=[3, 5, 4]).double()))),
         (1, 1, 8, 8)),
     "unet, told σ": lambda: (
-        noise_conditional_denoiser(make_restless(UNet(1, 4, channels_in=2).double())),
+        noise_conditional_denoiser(make_restless(UNet(1, 4, None, 2, 1).double())),
         (1, 1, 6, 8)),
     "bfcnn, a ReLU more": lambda: (
         residual_denoiser(make_restless(BFCNN(4, 6, first_relu=True).double())), (1, 1, 8, 8)),

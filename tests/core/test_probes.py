@@ -268,7 +268,9 @@ def test_honest_denoisers_are_not_refused(dtype):
         "constant": lambda y, sigma=None: 0 * y + 0.5,
         "steep": lambda y, sigma=None: torch.tanh(300 * (y - 0.5)),
         "transformer": residual_denoiser(initialize(Transformer(8, 16, 1), 0).to(dtype)),
-        "told": noise_conditional_denoiser(initialize(UNet(1, 4, channels_in=2), 0).to(dtype)),
+        "told": noise_conditional_denoiser(
+            initialize(UNet(1, 4, channels_in=2, channels_out=1), 0).to(dtype)
+        ),
     }
     for y in (rand(1, 1, 8, 8, dtype=dtype), torch.zeros(1, 1, 8, 8, dtype=dtype)):
         for f in fine.values():

@@ -121,6 +121,20 @@ function gahbEngine() {
   const shapeOf = ([op, a, b, k]) => (op === "conv" ? [b, a, k, k] : op === "up" ? [a, b, 2, 2] : null);
   const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
 
+  /** For the "push" at layer i: the layer that takes up again what it keeps. */
+  function takerOf(layers, i) {
+    let depth = 0;
+    do depth += layers[i][0] === "push" ? 1 : ["cat", "add"].includes(layers[i][0]) ? -1 : 0;
+    while (depth && ++i < layers.length);
+    return i;
+  }
+
+  /** How many poolings lie between the full and the coarsest resolution. */
+  function depthOf(layers) {
+    let depth = 0;
+    return Math.max(0, ...layers.map(([op]) => (depth += (op === "pool") - (op === "up"))));
+  }
+
   /** Follow the channels through the layers; refuse what does not fit together. */
   function checkLayers(header) {
     const { name, layers, channels } = header, skips = [];
@@ -129,6 +143,7 @@ function gahbEngine() {
       const wrong = () => fail(`network ${name}: layer ${i} (${layer.join(" ")}) does not fit the ${now} channels before it`);
       if (layer[0] === "push") skips.push(now);
       else if (layer[0] === "cat") now += skips.length ? skips.pop() : wrong();
+      else if (layer[0] === "add") skips.pop() === now || wrong();
       else if (layer[0] === "conv" || layer[0] === "up") {
         if (layer[1] !== now || (layer[0] === "conv" && ![1, 3].includes(layer[3]))) wrong();
         now = layer[2];
@@ -235,6 +250,11 @@ function gahbEngine() {
       };
       this.steps = [];
       const { layers, channels } = network.header, skips = [];
+      const join = (i) => { // where the up-convolution before a "cat" puts what was kept behind its own
+        const pooled = layers[i + 1] && layers[i][0] === "push" && layers[i + 1][0] === "pool";
+        const taker = pooled ? takerOf(layers, i) : 0;
+        return taker && layers[taker][0] === "cat" && layers[taker - 1][0] === "up" ? layers[taker - 1][2] : 0;
+      };
       let now = (this.input = tensor(channels.in, geometry(H, W)));
       const packed = layers.filter(shapeOf).map((layer, i) => network.packed(i, layer));
       layers.forEach((layer, i) => {
@@ -242,22 +262,33 @@ function gahbEngine() {
         const from = now;
         if (op === "conv") {
           const { ahead, back } = packed.shift();
-          if (layers[i + 1] && layers[i + 1][0] === "push") { // written where it will be concatenated
-            const joint = tensor(2 * out, from.geo);
+          const first = join(i + 1);
+          if (first) { // written where it will be concatenated
+            const joint = tensor(first + out, from.geo);
             reserve(4 * from.geo.plane); // the kernel writes planes by four
-            skips.push((now = { ...tensor(out, from.geo, joint.address + out * from.geo.plane), joint }));
+            now = { ...tensor(out, from.geo, joint.address + first * from.geo.plane), joint };
           } else now = tensor(out, from.geo);
           this.steps.push({ op, from, to: now, side, relu: Boolean(relu), ahead: weights(ahead), back: weights(back) });
         } else if (op === "pool") {
           now = tensor(from.C, geometry(from.geo.H / 2, from.geo.W / 2));
-          this.steps.push({ op, from, to: now });
+          this.steps.push({ op, from, to: now, kept: Boolean(from.joint) });
         } else if (op === "up") {
-          const { ahead, back } = packed.shift(), skip = skips.pop();
+          const { ahead, back } = packed.shift(), skip = layers[i + 1] && layers[i + 1][0] === "cat" && skips.at(-1);
           const wide = tensor(4 * out, from.geo);
           this.steps.push({ op: "conv", from, to: wide, side: 1, relu: false, ahead: weights(ahead), back: weights(back) });
-          now = tensor(out, skip.geo, skip.joint.address);
+          now = tensor(out, geometry(2 * from.geo.H, 2 * from.geo.W), skip && skip.joint ? skip.joint.address : null);
           this.steps.push({ op: "spread", from: wide, to: now });
-          now = skip.joint;
+        } else if (op === "push") {
+          if (!from.joint) this.steps.push({ op: "fork", from, to: tensor(from.C, from.geo) });
+          skips.push(from.joint ? from : this.steps.at(-1).to);
+        } else if (op === "cat") {
+          const skip = skips.pop(), { C, geo } = from;
+          now = skip.joint || tensor(C + skip.C, geo);
+          const at = (c) => tensor(0, geo, now.address + c * geo.plane);
+          if (!skip.joint) this.steps.push({ op: "place", from, to: at(0) }, { op: "place", from: skip, to: at(C) });
+        } else if (op === "add") {
+          now = tensor(from.C, from.geo);
+          this.steps.push({ op: "sum", from, to: now, kept: skips.pop() });
         }
       });
       this.output = now;
@@ -316,8 +347,9 @@ function gahbEngine() {
       });
     }
 
-    unpool(from, to, far) { // adds: what was pooled went on over the skip as well
+    unpool(from, to, far, kept) { // adds where what was pooled went on over the skip as well
       const x = this.x, S = from.geo.S, plane = to.geo.plane;
+      if (!kept) x.fill(0, from.address + far, from.address + far + from.C * from.geo.plane);
       this.eachBlock(to, from, far, (p, q, c) => {
         const quarter = 0.25 * x[p + c * plane];
         x[q] += quarter;
@@ -327,7 +359,7 @@ function gahbEngine() {
       });
     }
 
-    gather(from, to, far) {
+    unspread(from, to, far) {
       const x = this.x, S = to.geo.S, plane = from.geo.plane;
       this.eachBlock(from, to, far, (p, q, c) => {
         const o = p + 4 * c * plane;
@@ -336,6 +368,38 @@ function gahbEngine() {
         x[o + 2 * plane] = x[q + S];
         x[o + 3 * plane] = x[q + S + 1];
       });
+    }
+
+    place(from, to, far) {
+      const p = from.address + far;
+      this.x.copyWithin(to.address + far, p, p + from.C * from.geo.plane);
+    }
+
+    unplace(from, to, far) {
+      this.place({ ...to, C: from.C }, from, far);
+    }
+
+    fork(from, to, far) {
+      this.place(from, to, far);
+    }
+
+    unfork(from, to, far) { // adds: the other branch has come back already
+      this.accumulate(to, from, far);
+    }
+
+    sum(from, to, far, kept) {
+      this.place(from, to, far);
+      this.accumulate(kept, to, far);
+    }
+
+    unsum(from, to, far, kept) {
+      this.place(to, from, far);
+      this.place(to, kept, far);
+    }
+
+    accumulate(from, to, far) {
+      const x = this.x, p = from.address + far, q = to.address + far;
+      for (let i = 0; i < from.C * from.geo.plane; i++) x[q + i] += x[p + i];
     }
 
     put({ C, geo, address }, values, far) {
@@ -361,8 +425,8 @@ function gahbEngine() {
     /** Return the noise that the network sees in `values`, or (far > 0) that it makes of a small change. */
     ahead(values, far) {
       this.put(this.input, values, far);
-      for (const { op, from, to, side, relu, ahead } of this.steps) {
-        if (op !== "conv") this[op](from, to, far);
+      for (const { op, from, to, side, relu, ahead, kept } of this.steps) {
+        if (op !== "conv") this[op](from, to, far, kept);
         else {
           this.convolve(from, to, ahead, side, far);
           const bytes = 4 * to.C * to.geo.plane, p = 4 * (to.address + far);
@@ -379,9 +443,8 @@ function gahbEngine() {
       const far = this.far;
       this.put(this.output, values, far);
       for (let i = this.steps.length - 1; i >= 0; i--) {
-        const { op, from, to, side, relu, back } = this.steps[i];
-        if (op === "pool") this.unpool(from, to, far);
-        else if (op === "spread") this.gather(from, to, far);
+        const { op, from, to, side, relu, back, kept } = this.steps[i];
+        if (op !== "conv") this["un" + op](from, to, far, kept);
         else {
           if (relu) this.kernel.mask(4 * (to.address + far), 4 * to.address, 4 * to.C * to.geo.plane);
           this.convolve(to, from, back, side, far);
@@ -398,7 +461,7 @@ function gahbEngine() {
       this.header = header;
       this.weights = weights;
       this.plans = new Map();
-      this.step = 2 ** header.layers.filter(([op]) => op === "pool").length;
+      this.step = 2 ** depthOf(header.layers);
       this.plain = false;
     }
 
