@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from gahb_book.cli import options
 from gahb_book.cluster import format_status, run_on_cluster
+from gahb_book.kept.uses import FRESH
 from gahb_book.places import Places, find_root
 from gahb_book.report import batches
 from gahb_book.run import (
@@ -212,12 +213,40 @@ def run(args: argparse.Namespace) -> int:
     if args.executor == "local":  # else the device is the node's
         for device in {str(v["device"]): 0 for v in variants if "device" in v}:
             _choose_device(device)
+    os.environ |= {FRESH: "all"} if args.fresh else {}  # for the pages' processes
     outcomes = run_pages(
-        places, args.pages, num_jobs=args.jobs, force=args.force, executor=args.executor,
-        timeout=args.timeout, variants=variants, **_job_options(args),
+        places, args.pages, num_jobs=args.jobs, force=args.force or args.fresh,
+        executor=args.executor, timeout=args.timeout, variants=variants, **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
-    return 1 if any(o.status == "failed" for o in outcomes) else 0
+    differs = _show_differences(places, args.pages) if args.fresh else False
+    return 1 if differs or any(o.status == "failed" for o in outcomes) else 0
+
+
+def _show_differences(places: Places, names: list[str]) -> bool:
+    """Print which kept values differ from those computed anew; return whether any does."""
+    from gahb_book.report.kept import list_differences  # here: torch takes seconds to load
+
+    lines = list_differences(places, names)
+    print("\n".join(lines) or "no kept value differs beyond its tolerance")
+    return bool(lines)
+
+
+def show_kept(args: argparse.Namespace) -> int:
+    """List the values that are kept of pages, or bring those of this machine to book/kept."""
+    from gahb_book.report import kept
+
+    places = _places(args)
+    if args.write:
+        print("\n".join([*kept.write_kept(places, args.pages), "book/kept is written"]))
+        return 0
+    rows = kept.list_kept(places, args.pages)
+    print(batches.format_rows(kept.Row._fields, rows, args.csv))
+    states = [f"{sum(r.state == s for r in rows)} {s}" for s in sorted({r.state for r in rows})]
+    size, seconds = sum(r.kB for r in rows) / 1e3, sum(r.seconds for r in rows)
+    if not args.csv:
+        print(f"{len(rows)} values, {size:.2f} MB, {seconds:.0f} s of processor: {states}")
+    return 0
 
 
 def write_toc(args: argparse.Namespace) -> int:
@@ -294,6 +323,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(show_status, "status")
     options.add_results_options(add(show_results, "results"))
     options.add_compare_options(add(compare, "compare"))
+    options.add_kept_options(add(show_kept, "kept", profile=False))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
     return parser
 

@@ -55,6 +55,7 @@ def add_run_options(option: Callable) -> None:
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--jobs", type=count, help="how many at once (default: 2, or 1 on one core)")
     option("--force", action="store_true", help="also what is unchanged")
+    option("--fresh", action="store_true", help="compute kept values too, and say what differs")
     option(
         "-p", dest="parameter", metavar="NAME=VALUES", action="append", default=[],
         help="run variants, each beside its page: -p seed=0:5 -p num_test=128,512",
@@ -94,6 +95,13 @@ def add_fetch_options(option: Callable, names: Sequence[str]) -> None:
 def add_results_options(option: Callable) -> None:
     """Add the options of `gahb results`."""
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--csv", action="store_true", help="with all digits, for other programs")
+
+
+def add_kept_options(option: Callable) -> None:
+    """Add the options of `gahb kept`."""
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--write", action="store_true", help="bring this machine's values to book/kept")
     option("--csv", action="store_true", help="with all digits, for other programs")
 
 
