@@ -90,6 +90,28 @@ def _choose_device(device: str) -> str:
     return device
 
 
+def _train_own(args: argparse.Namespace) -> int:
+    """Train a network of a folder of images, from its saved state where there is one."""
+    from gahb_core import data, training
+
+    if args.names or args.all or args.executor != "local":
+        raise ValueError("images must be given without recipes, --all or a cluster's executor")
+    device = _choose_device(args.device)
+    images = data.read_folder(args.images, args.size, args.channels)
+    dataset = data.register_images(images, halves=args.halves)
+    for split in ("A", "B") if args.halves else ("A",):
+        recipe = training.own_recipe(dataset, args.network, num_steps=args.steps, split=split)
+        card = training.paths(recipe.name, args.profile)[1]
+        if card.exists() and not args.force:
+            print(f"{recipe.name}: already trained (--force trains it again)")
+            continue
+        for p in training.train(recipe.name, args.profile, device, recipe):
+            done = f"step {p.step}/{p.num_steps}, loss {p.loss:.4g}, {p.seconds:.0f} s"
+            print(f"{recipe.name}: {done}", flush=True)
+        print(f"{recipe.name}: gahb_core.training.load_own({recipe.name!r}, {args.profile!r})")
+    return 0
+
+
 def train_recipe(name: str, profile: str, device: str = "auto") -> None:
     """Train one recipe to its checkpoint, from its saved state where there is one."""
     from gahb_core import training
@@ -143,6 +165,8 @@ def show_status(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Train recipes to checkpoints: here, or as a job array."""
+    if args.images:
+        return _train_own(args)
     names = _choose_recipes(args)
     if args.executor == "local":  # else the device is the node's
         _choose_device(args.device)

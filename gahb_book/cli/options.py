@@ -47,6 +47,14 @@ def add_train_options(option: Callable) -> None:
     option("--force", action="store_true", help="also what is trained already")
     option("--jobs", type=count, default=1, help="how many at once")
     option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    option("--images", type=Path, metavar="FOLDER", help="a network of your own images, instead")
+    option("--network", default="unet", help="of --images: unet, bfcnn or transformer")
+    option("--size", type=count, default=32, help="of --images: side in pixels (default: 32)")
+    option("--channels", type=count, default=1, help="of --images: 1 (default), or 3 for colour")
+    option("--steps", type=count, default=6000, help="of --images (default: 6000)")
+    option(
+        "--halves", action="store_true", help="of --images: two networks, A and B, of one half each"
+    )
     add_cluster_options(option)
 
 

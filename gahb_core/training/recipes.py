@@ -38,6 +38,7 @@ class Recipe:
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         skip: BF-CNN: its input is added to what its last convolution gives.
         residual: BF-CNN: what each hidden layer is given is added to what it gives.
+        colors: channels of the images: 1, or as many as own images have.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
@@ -69,6 +70,7 @@ class Recipe:
     spatial_layers: tuple[int, ...] | None = None
     skip: bool = False
     residual: bool = False
+    colors: int = 1
     told_sigma: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
@@ -101,6 +103,11 @@ def _check_architecture(recipe: Recipe) -> None:
     for name in ("skip", "residual"):
         if getattr(recipe, name) and kind != "bfcnn":
             raise ValueError(f"{name} must be False for a {kind!r}, not True")
+    if recipe.colors != 1 and (recipe.level or kind not in ("unet", "bfcnn")):
+        raise ValueError(
+            "colors must be 1 but for a 'unet' or 'bfcnn' of whole images, "
+            f"not {recipe.colors} for a {kind!r} of level {recipe.level}"
+        )
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
 
@@ -113,9 +120,9 @@ def make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     if recipe.architecture == "transformer":
         return Transformer(recipe.size >> recipe.level, widths[0], recipe.num_layers)
     if recipe.architecture == "unet":
-        ends = {"channels_in": 1 + recipe.told_sigma, "channels_out": 1}
+        ends = {"channels_in": recipe.colors + recipe.told_sigma, "channels_out": recipe.colors}
         return UNet(len(widths) - 1, channels=widths, **ends)
-    ends = (4, 3) if recipe.bands == "details" else (1, 1)
+    ends = (4, 3) if recipe.bands == "details" else (recipe.colors,) * 2
     forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
     return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
 
@@ -138,7 +145,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip", "residual", "told_sigma", "precision"):
+    for name in ("level", "bands", "skip", "residual", "colors", "told_sigma", "precision"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
