@@ -7,6 +7,9 @@ import pytest
 needs_book = pytest.mark.skipif(
     find_spec("papermill") is None, reason="the extra [book] is not installed (papermill)"
 )
+needs_lmdb = pytest.mark.skipif(
+    find_spec("lmdb") is None, reason="the extra [paper] is not installed (lmdb)"
+)
 
 
 def needs(package: str) -> pytest.MarkDecorator:

@@ -180,7 +180,7 @@ class _State:
         # channels last is the faster layout for narrow networks and the slower for wide ones
         last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
         layout = torch.channels_last if last else torch.contiguous_format
-        self.net = net.to(device, memory_format=layout)
+        self.net = net.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.losses = torch.zeros(

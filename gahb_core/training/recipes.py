@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -120,9 +121,9 @@ def make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     if recipe.architecture == "transformer":
         return Transformer(recipe.size >> recipe.level, widths[0], recipe.num_layers)
     if recipe.architecture == "unet":
-        ends = {"channels_in": recipe.colors + recipe.told_sigma, "channels_out": recipe.colors}
-        return UNet(len(widths) - 1, channels=widths, **ends)
-    ends = (4, 3) if recipe.bands == "details" else (recipe.colors,) * 2
+        told = recipe.colors + recipe.told_sigma
+        return UNet(len(widths) - 1, channels=widths, channels_in=told, channels_out=recipe.colors)
+    ends = (4, 3) if recipe.bands == "details" else (recipe.colors, recipe.colors)
     forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
     return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
 
@@ -212,14 +213,18 @@ def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[R
     """
     table = []
     for level, (batch_size, num_steps) in enumerate(batches):
-        part, by_field, bands = "pixel", PIXEL_WIDTHS, {}
+        bands: dict[str, Any] = {}
+        part, by_field = "pixel", PIXEL_WIDTHS
         if level:
             part, by_field = f"details={level}", DETAIL_WIDTHS | details
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
             bands = {"level": level, "bands": "details", "residual": True, "law": law}
         made = replace(images, batch_size=batch_size, num_steps=num_steps, **bands)
         for field_, width in by_field.items():
-            fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
+            fields: dict[str, Any] = {
+                "channels": (width,),
+                "spatial_layers": SPATIAL_LAYERS[field_],
+            }
             table.append(replace(made, name=f"{prefix}/{part}/RF={field_}", **fields))
     return table
 
@@ -258,7 +263,12 @@ def _controls(garments: Recipe) -> list[Recipe]:
     """
     same = replace(garments, num=10_000, expected={})
     told = replace(same, name="told/fashion/N=10000/A", told_sigma=True)
-    size = {"channels": (128,), "num_layers": 5, "num_steps": 12_000, "precision": "bfloat16"}
+    size: dict[str, Any] = {
+        "channels": (128,),
+        "num_layers": 5,
+        "num_steps": 12_000,
+        "precision": "bfloat16",
+    }
     name = "transformer/fashion/N=10000/A"
     return [told, replace(same, name=name, architecture="transformer", **size)]
 
@@ -307,7 +317,7 @@ def _laptop() -> dict[str, Recipe]:
 
 def _smoke(recipe: Recipe) -> Recipe:
     num = recipe.num and min(recipe.num, 64)
-    small = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
+    small: dict[str, Any] = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
     return replace(recipe, **small)
 
 
