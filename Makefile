@@ -23,9 +23,10 @@ pdf: book  ## the book as one file to take along, printed by Chromium
 	@$(BIN)/python -m gahb_book.site.pdf
 
 lint: env
-	@echo "== ruff and nbstripout =="
+	@echo "== ruff, mypy and nbstripout =="
 	@$(BIN)/python -m ruff check . || { echo "mend the above, or: .venv/bin/ruff check --fix ."; exit 1; }
 	@$(BIN)/python -m ruff format --check . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+	@$(BIN)/python -m mypy || { echo "mend the above: a hint says what is not so"; exit 1; }
 	@$(if $(NOTEBOOKS),$(BIN)/python -m nbstripout --keep-id --verify $(NOTEBOOKS) || \
 	  { echo "run: .venv/bin/nbstripout --keep-id book/*.ipynb"; exit 1; },echo "no notebooks")
 

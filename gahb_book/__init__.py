@@ -6,8 +6,8 @@ A room imports only from the rooms before it in `ROOMS`, and from `gahb_core`.
 from importlib.util import find_spec
 
 ROOMS = (
-    "places", "measured", "inputs", "record", "plots", "examine", "widgets", "browser", "chapters",
-    "cluster", "run", "report", "site", "cli",
+    "places", "measured", "inputs", "record", "kept", "plots", "examine", "widgets", "browser",
+    "chapters", "cluster", "run", "report", "site", "cli",
 )  # fmt: skip
 
 for _name in ("matplotlib", "papermill", "yaml"):

@@ -5,6 +5,7 @@ file counts by its syntax tree without docstrings: comments and layout change no
 """
 
 import ast
+import copy
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 VARIABLE = "GAHB_INPUTS"  # the file that a running page's kernel notes its inputs in
 PACKAGES = ("gahb_core", "gahb_book")
+APART = ("checkpoints", "kept")  # folders of the book that are no inputs
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 LIBRARY = Path(__file__).resolve().parents[1]
 # run by IPython as a kernel starts; nothing of it is left among the page's names
@@ -32,12 +34,13 @@ def _modules() -> set[Path]:
 def _name(path: Path, book: Path) -> str | None:
     """Return a file's name among inputs; None: it is none of them.
 
-    Checkpoints are looked for by what `pages.yml` says that a page needs.
+    Checkpoints are looked for by what `pages.yml` says that a page needs; kept values count by
+    what they depend on (see `kept`).
     """
     if path.is_relative_to(book):
         inner = path.relative_to(book)
-        kept = inner.parts[0] != "checkpoints" and path.suffix != ".ipynb"
-        return f"book/{inner.as_posix()}" if kept else None
+        apart = inner.parts[0] in APART or path.suffix == ".ipynb"
+        return None if apart else f"book/{inner.as_posix()}"
     if any(path.is_relative_to(LIBRARY / package) for package in PACKAGES):
         kept = "__pycache__" not in path.parts
         return f"library/{path.relative_to(LIBRARY).as_posix()}" if kept else None
@@ -83,8 +86,9 @@ def watch(shell: Any) -> None:
     shell.events.register("post_run_cell", note)
 
 
-def _without_docstrings(code: str) -> str:
-    tree = ast.parse(code)
+def dump_code(tree: ast.AST) -> str:
+    """Return a syntax tree as text, without docstrings; comments and layout are not in it."""
+    tree = copy.deepcopy(tree)
     for node in ast.walk(tree):
         kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
@@ -96,8 +100,14 @@ def _without_docstrings(code: str) -> str:
 def _hash(path: Path, changed: int, size: int) -> str:
     content = path.read_bytes()
     if path.suffix == ".py":
-        content = _without_docstrings(content.decode()).encode()
+        content = dump_code(ast.parse(content.decode())).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def hash_source(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex; of Python, that of its tree without docstrings."""
+    stat = path.stat()
+    return _hash(path, stat.st_mtime_ns, stat.st_size)
 
 
 def _describe(path: Path) -> str:
@@ -105,8 +115,7 @@ def _describe(path: Path) -> str:
         return " ".join(sorted(p.name for p in path.iterdir()))
     if not path.is_file():
         return "missing"
-    stat = path.stat()
-    return _hash(path, stat.st_mtime_ns, stat.st_size)
+    return hash_source(path)
 
 
 def _locate(name: str, root: Path) -> Path:

@@ -35,9 +35,9 @@ _FRONT = {
     "adapt_diffusers": "adapters", "adapt_edm": "adapters", "adapt_kdiffusion": "adapters",
     "check_denoiser": "adapters",
     "sample": "sampling", "sample_constrained": "sampling",
-    "load_images": "data", "open_images": "data",
-    "Recipe": "training", "fit": "training", "load": "training", "load_denoiser": "training",
-    "train": "training",
+    "load_images": "data", "open_images": "data", "register_images": "data",
+    "Recipe": "training", "fit": "training", "fit_network": "training",
+    "load": "training", "load_denoiser": "training", "train": "training",
     "basis": "experiments", "denoising": "experiments", "generalization": "experiments",
     "inverse": "experiments", "memorization": "experiments", "transition": "experiments",
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from gahb_book.cli import options
 from gahb_book.cluster import format_status, run_on_cluster
+from gahb_book.kept.uses import FRESH
 from gahb_book.places import Places, find_root
 from gahb_book.report import batches
 from gahb_book.run import (
@@ -89,6 +90,28 @@ def _choose_device(device: str) -> str:
     return device
 
 
+def _train_own(args: argparse.Namespace) -> int:
+    """Train a network of a folder of images, from its saved state where there is one."""
+    from gahb_core import data, training
+
+    if args.names or args.all or args.executor != "local":
+        raise ValueError("images must be given without recipes, --all or a cluster's executor")
+    device = _choose_device(args.device)
+    images = data.read_folder(args.images, args.size, args.channels)
+    dataset = data.register_images(images, halves=args.halves)
+    for split in ("A", "B") if args.halves else ("A",):
+        recipe = training.own_recipe(dataset, args.network, num_steps=args.steps, split=split)
+        card = training.paths(recipe.name, args.profile)[1]
+        if card.exists() and not args.force:
+            print(f"{recipe.name}: already trained (--force trains it again)")
+            continue
+        for p in training.train(recipe.name, args.profile, device, recipe):
+            done = f"step {p.step}/{p.num_steps}, loss {p.loss:.4g}, {p.seconds:.0f} s"
+            print(f"{recipe.name}: {done}", flush=True)
+        print(f"{recipe.name}: gahb_core.training.load_own({recipe.name!r}, {args.profile!r})")
+    return 0
+
+
 def train_recipe(name: str, profile: str, device: str = "auto") -> None:
     """Train one recipe to its checkpoint, from its saved state where there is one."""
     from gahb_core import training
@@ -142,6 +165,8 @@ def show_status(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Train recipes to checkpoints: here, or as a job array."""
+    if args.images:
+        return _train_own(args)
     names = _choose_recipes(args)
     if args.executor == "local":  # else the device is the node's
         _choose_device(args.device)
@@ -212,12 +237,40 @@ def run(args: argparse.Namespace) -> int:
     if args.executor == "local":  # else the device is the node's
         for device in {str(v["device"]): 0 for v in variants if "device" in v}:
             _choose_device(device)
+    os.environ |= {FRESH: "all"} if args.fresh else {}  # for the pages' processes
     outcomes = run_pages(
-        places, args.pages, num_jobs=args.jobs, force=args.force, executor=args.executor,
-        timeout=args.timeout, variants=variants, **_job_options(args),
+        places, args.pages, num_jobs=args.jobs, force=args.force or args.fresh,
+        executor=args.executor, timeout=args.timeout, variants=variants, **_job_options(args),
     )  # fmt: skip
     print(format_report(outcomes, places))
-    return 1 if any(o.status == "failed" for o in outcomes) else 0
+    differs = _show_differences(places, args.pages) if args.fresh else False
+    return 1 if differs or any(o.status == "failed" for o in outcomes) else 0
+
+
+def _show_differences(places: Places, names: list[str]) -> bool:
+    """Print which kept values differ from those computed anew; return whether any does."""
+    from gahb_book.report.kept import list_differences  # here: torch takes seconds to load
+
+    lines = list_differences(places, names)
+    print("\n".join(lines) or "no kept value differs beyond its tolerance")
+    return bool(lines)
+
+
+def show_kept(args: argparse.Namespace) -> int:
+    """List the values that are kept of pages, or bring those of this machine to book/kept."""
+    from gahb_book.report import kept
+
+    places = _places(args)
+    if args.write:
+        print("\n".join([*kept.write_kept(places, args.pages), "book/kept is written"]))
+        return 0
+    rows = kept.list_kept(places, args.pages)
+    print(batches.format_rows(kept.Row._fields, rows, args.csv))
+    states = [f"{sum(r.state == s for r in rows)} {s}" for s in sorted({r.state for r in rows})]
+    size, seconds = sum(r.kB for r in rows) / 1e3, sum(r.seconds for r in rows)
+    if not args.csv:
+        print(f"{len(rows)} values, {size:.2f} MB, {seconds:.0f} s of processor: {states}")
+    return 0
 
 
 def write_toc(args: argparse.Namespace) -> int:
@@ -294,6 +347,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(show_status, "status")
     options.add_results_options(add(show_results, "results"))
     options.add_compare_options(add(compare, "compare"))
+    options.add_kept_options(add(show_kept, "kept", profile=False))
     add(build, "build")("--force", action="store_true", help="also when nothing changed")
     return parser
 

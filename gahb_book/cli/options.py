@@ -47,6 +47,14 @@ def add_train_options(option: Callable) -> None:
     option("--force", action="store_true", help="also what is trained already")
     option("--jobs", type=count, default=1, help="how many at once")
     option("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    option("--images", type=Path, metavar="FOLDER", help="a network of your own images, instead")
+    option("--network", default="unet", help="of --images: unet, bfcnn or transformer")
+    option("--size", type=count, default=32, help="of --images: side in pixels (default: 32)")
+    option("--channels", type=count, default=1, help="of --images: 1 (default), or 3 for colour")
+    option("--steps", type=count, default=6000, help="of --images (default: 6000)")
+    option(
+        "--halves", action="store_true", help="of --images: two networks, A and B, of one half each"
+    )
     add_cluster_options(option)
 
 
@@ -55,6 +63,7 @@ def add_run_options(option: Callable) -> None:
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
     option("--jobs", type=count, help="how many at once (default: 2, or 1 on one core)")
     option("--force", action="store_true", help="also what is unchanged")
+    option("--fresh", action="store_true", help="compute kept values too, and say what differs")
     option(
         "-p", dest="parameter", metavar="NAME=VALUES", action="append", default=[],
         help="run variants, each beside its page: -p seed=0:5 -p num_test=128,512",
@@ -94,6 +103,13 @@ def add_fetch_options(option: Callable, names: Sequence[str]) -> None:
 def add_results_options(option: Callable) -> None:
     """Add the options of `gahb results`."""
     option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--csv", action="store_true", help="with all digits, for other programs")
+
+
+def add_kept_options(option: Callable) -> None:
+    """Add the options of `gahb kept`."""
+    option("pages", nargs="*", metavar="PAGE", help="names or their beginnings; none: all")
+    option("--write", action="store_true", help="bring this machine's values to book/kept")
     option("--csv", action="store_true", help="with all digits, for other programs")
 
 

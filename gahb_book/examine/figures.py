@@ -6,6 +6,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 
 from gahb_book import plots
@@ -61,6 +62,12 @@ def _draw_curve(ex: Examination) -> Plot:
     return fig
 
 
+def _name_levels(ax: Axes, levels: np.ndarray) -> None:
+    """Write the levels themselves on the axis, and no powers of ten between them."""
+    ax.set_xticks(levels, [f"{s:g}" for s in levels.round(4)], rotation=45)
+    ax.minorticks_off()
+
+
 def _draw_level(ex: Examination) -> Plot:
     levels = ex.arrays["sigmas"]
     fig, ax = plt.subplots(figsize=SIZE)
@@ -69,6 +76,7 @@ def _draw_level(ex: Examination) -> Plot:
     ax.plot(levels, known / levels, "--", color=plots.GREY, label="√(σ² − MSE)")
     ax.axhline(1, color="black", linewidth=0.6)
     ax.set(xscale="log", xlabel="σ", ylabel="share of σ", ylim=(0, None))
+    _name_levels(ax, levels)
     ax.legend()
     return fig
 
@@ -80,6 +88,7 @@ def _draw_sure(ex: Examination) -> Plot:
         mean = np.clip(ex.arrays[key].mean(0), 1e-9, None)
         ax.plot(levels, mean, marker="o", label=label, linestyle="-" if key == "mse" else "--")
     ax.set(xscale="log", yscale="log", xlabel="σ", ylabel="squared error per pixel")
+    _name_levels(ax, levels)
     ax.legend()
     return fig
 

@@ -54,7 +54,7 @@ def load_seeds(path: Path) -> Seeds:
 
 
 def find_ranges(figures: Mapping[str, Sequence[Any]]) -> Iterator[Range]:
-    """Yield the range of every number of a page's figures.
+    """Yield the range of every number of a page's figures; what rounding leaves (< 1e-6) is none.
 
     >>> [r.name for r in find_ranges({"a": [{"x": 1, "y": 2}, {"x": 2, "y": 2}]})]
     ['a[x]', 'a[y]']
@@ -63,7 +63,8 @@ def find_ranges(figures: Mapping[str, Sequence[Any]]) -> Iterator[Range]:
         by_seed = [dict(flatten(name, value)) for value in values]
         for key in by_seed[0]:
             numbers = [numbers[key] for numbers in by_seed if key in numbers]
-            yield Range(key, min(numbers), sum(numbers) / len(numbers), max(numbers))
+            if max(map(abs, numbers)) > 1e-6:
+                yield Range(key, min(numbers), sum(numbers) / len(numbers), max(numbers))
 
 
 def format_page(

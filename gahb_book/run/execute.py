@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gahb_book.inputs import newest_input
+from gahb_book.kept.uses import Use, read_uses
 from gahb_book.places import Places
 from gahb_book.run.jobs import term_as_interrupt
-from gahb_book.run.kernel import INPUTS, kernel_folder, make_engine, set_environment
+from gahb_book.run.kernel import INPUTS, USES, kernel_folder, make_engine, set_environment
 from gahb_book.run.listing import load_pages
 from gahb_book.run.notebooks import choose_parameters, read_notebook
 from gahb_book.run.outcomes import outcome_written
@@ -78,10 +79,12 @@ def _say(error: BaseException, at: list[int], target: Path) -> str:
     return ": ".join([*(f"cell {n}" for n in at), kind, *([first] if first else [])])
 
 
-def _execute(page: Page, places: Places, part: Path, results: Path, at: list[int]) -> list[str]:
+def _execute(
+    page: Page, places: Places, part: Path, results: Path, at: list[int]
+) -> tuple[list[str], list[Use]]:
     """Execute `page` into `part` and `results`; `at` tells the cell that ran last.
 
-    What its kernel loaded and opened is returned, see `inputs`.
+    Returns what its kernel loaded and opened, see `inputs`, and the kept values that it used.
     """
     import papermill
     from papermill.engines import papermill_engines
@@ -90,7 +93,7 @@ def _execute(page: Page, places: Places, part: Path, results: Path, at: list[int
     logging.getLogger("papermill.translators").setLevel(logging.ERROR)
     parameters = choose_parameters(page, places.profile)
     with kernel_folder() as folder:
-        set_environment(folder, results)
+        set_environment(folder, results, page.name)
         papermill_engines.register("gahb", make_engine(folder, part, at))
         papermill.execute_notebook(
             page.notebook, part, parameters=parameters,
@@ -99,10 +102,11 @@ def _execute(page: Page, places: Places, part: Path, results: Path, at: list[int
         )  # fmt: skip
         noted = folder / INPUTS
         used = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else []
+        kept = read_uses(folder / USES)
     _check_executed(page, part, results)
     if not used:
         raise PageError("its kernel did not note what it loaded")
-    return used
+    return used, kept
 
 
 def _check_executed(page: Page, part: Path, results: Path) -> None:
@@ -171,10 +175,11 @@ def _make(page: Page, places: Places, timeout: float | None) -> None:
             before, began = page_fingerprint(page, places, []), time.time_ns()
             write_safely(part_results, "{}\n")
             with _time_limit(timeout):
-                used = _execute(page, places, part, part_results, at)
+                used, kept = _execute(page, places, part, part_results, at)
             part_results.replace(results)
             part.replace(executed)
-            write_stamp(page, places, _fingerprint_of_run(page, places, used, before, began), used)
+            made_from = _fingerprint_of_run(page, places, used, before, began)
+            write_stamp(page, places, made_from, used, kept=kept)
         except BaseException as error:
             _keep_failed(page, places, part, error)
             if not isinstance(error, Exception | PageTimeout):

@@ -10,12 +10,13 @@ from typing import Any
 
 import gahb_core
 from gahb_book import inputs, record
+from gahb_book.kept import uses
 from gahb_core.files import make_owner, remove_orphans
 
 MOST_SOCKET = 103  # bytes of a socket's path, the least that systems allow
 SOCKET = "k-ipc-1"
 STYLE = "matplotlibrc"
-INPUTS = "inputs.json"
+INPUTS, USES = "inputs.json", "kept.json"
 IOPUB_SECONDS = 120  # a kernel on a busy machine may be silent for long before it prints
 
 
@@ -83,14 +84,15 @@ def decide_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def set_environment(folder: Path, results: Path) -> None:
-    """Set what the kernel inherits: where to record and note, and nothing left to chance."""
+def set_environment(folder: Path, results: Path, page: str) -> None:
+    """Set what the kernel of a page inherits: where to record and note, nothing left to chance."""
     for name in DROPPED:
         os.environ.pop(name, None)
     if os.path.expanduser("~") == "~":  # no HOME, and nobody among the users: many packages ask
         os.environ["HOME"] = str(folder)
     os.environ |= decide_environment(folder)
     os.environ |= {record.VARIABLE: str(results), inputs.VARIABLE: str(folder / INPUTS)}
+    os.environ |= {uses.VARIABLE: str(folder / USES), uses.PAGE: page}
     (folder / STYLE).write_text("", encoding="utf-8")
     startup = folder / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)

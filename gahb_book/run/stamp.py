@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from gahb_book.inputs import hash_inputs
+from gahb_book.kept.uses import Use
 from gahb_book.places import Places
 from gahb_book.run.spec import Page
 from gahb_core.files import hash_files, write_safely
@@ -41,13 +43,16 @@ def _hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
-def write_stamp(page: Page, places: Places, made_from: str, used: list[str]) -> None:
+def write_stamp(
+    page: Page, places: Places, made_from: str, used: list[str], *, kept: Sequence[Use]
+) -> None:
     """Stamp what was made of a page: its executed notebook and its results, as they stand."""
     stamp = {
         "from": made_from,
         "used": used,
         "notebook": _hash_file(places.executed(page.name)),
         "results": _hash_file(places.results(page.name)),
+        "kept": [use._asdict() for use in kept],
     }
     write_safely(places.stamp(page.name), json.dumps(stamp, indent=1) + "\n")
 
@@ -58,7 +63,7 @@ def read_stamp(page: Page, places: Places) -> dict | None:
         stamp = json.loads(places.stamp(page.name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    kinds = {"from": str, "used": list, "notebook": str, "results": str}
+    kinds = {"from": str, "used": list, "notebook": str, "results": str, "kept": list}
     whole = isinstance(stamp, dict) and all(isinstance(stamp.get(k), t) for k, t in kinds.items())
     return stamp if whole else None
 

@@ -93,7 +93,7 @@ class Adapted:
         if self.sigma == "channel":
             return (torch.cat([x, s.expand(len(x), 1, *x.shape[2:])], 1),)
         values = s.flatten().expand(len(x))
-        return x, (values if self.sigma == "value" else self.sigma(values))
+        return x, (self.sigma(values) if callable(self.sigma) else values)
 
     def _fixed(self, y: Tensor) -> dict[str, Any]:
         """Return what else the network is called with: tensors once for each image."""

@@ -6,6 +6,7 @@ shuffled with a fixed permutation before they are split. `FAMILIES` is the table
 """
 
 from gahb_core.data.files import MissingData, data_folder, download
+from gahb_core.data.own import read_folder, register_images
 from gahb_core.data.pictures import load_picture
 from gahb_core.data.registry import FAMILIES, ImageSet, fetch, load_images, locate, open_images
 
@@ -20,4 +21,6 @@ __all__ = [
     "load_picture",
     "locate",
     "open_images",
+    "read_folder",
+    "register_images",
 ]

@@ -42,7 +42,7 @@ class Pictures(Sequence):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index: int) -> Image.Image:
+    def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]  # no slices
         return Image.open(io.BytesIO(self.read(self.keys[index])))
 
 
@@ -104,7 +104,7 @@ def _open_lsun(root: Path) -> Pictures:
 
     def read(key: bytes) -> bytes:
         with database.begin() as entries:
-            return entries.get(key)
+            return entries.get(key, b"")
 
     return Pictures(keys, read)
 

@@ -52,7 +52,7 @@ def check_pixels(images: np.ndarray, sha256: str, origin: str) -> np.ndarray:
     Raises:
         ValueError: where it is not, naming `origin`.
     """
-    found = hashlib.sha256(np.ascontiguousarray(images).reshape(-1)).hexdigest()  # no copy
+    found = hashlib.sha256(np.ascontiguousarray(images).reshape(-1).data).hexdigest()  # no copy
     if found != sha256:
         raise ValueError(
             f"{origin}: the pixels' SHA-256 must be {sha256}, not {found}; "

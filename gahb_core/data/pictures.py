@@ -56,6 +56,28 @@ def _read_grey(picture: Image.Image, name: str) -> np.ndarray:
     return np.asarray(picture.convert("L"), np.float32) / 255
 
 
+def open_square(source: str | Path, channels: int, least: int) -> Tensor:
+    """Return the centre square of a picture, (C, S, S), float32 in [0, 1], C = 1 or 3.
+
+    Raises:
+        ValueError: where it is cut, no picture, or S would be below `least`.
+    """
+    picture, name = _open(source), _name(source)
+    if channels == 1 or picture.mode == "F" or picture.mode.startswith("I"):
+        planes = [_read_grey(picture, name)] * channels
+    else:
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        planes = np.moveaxis(np.asarray(picture.convert("RGB"), np.float32) / 255, -1, 0)
+    square = np.stack([centre_square(plane) for plane in planes])
+    if square.shape[-1] < least:
+        raise ValueError(
+            f"{name} must be at least {least} pixels high and wide, not {square.shape[-1]}"
+        )
+    return torch.from_numpy(square)
+
+
 def load_picture(
     source: str | Path | np.ndarray, *, most: int | None = None, least: int = 1
 ) -> Tensor:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,11 @@ DEFAULT_SIZE = 80
 MOST_A, LEAST_TEST = 100_000, 1_000
 # what Pillow and the archive raise of a cut or foreign picture
 UNREADABLE = (OSError, SyntaxError, zipfile.BadZipFile, zlib.error)
-SETTINGS = {"order": 2024, "limit": 0.95, "thumbnail": 20}  # the latter two: paper (a)
+SETTINGS: dict[str, Any] = {
+    "order": 2024,
+    "limit": 0.95,
+    "thumbnail": 20,
+}  # the latter two: paper (a)
 
 
 def grey_square(picture: Image.Image, *sizes: int) -> list[np.ndarray]:

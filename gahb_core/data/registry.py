@@ -103,7 +103,7 @@ def _check_indices(indices: Tensor, num: int | None) -> None:
 def _take(x: Tensor | np.ndarray, indices: Tensor) -> Tensor:
     _check_indices(indices, len(x))
     if isinstance(x, Tensor):
-        return x[indices]
+        return x[indices].float() / 255 if x.dtype == torch.uint8 else x[indices]
     return torch.from_numpy(np.asarray(x[indices.numpy()])).float()[:, None] / 255
 
 

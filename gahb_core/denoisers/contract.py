@@ -30,6 +30,24 @@ class Denoiser(Protocol):
         ...
 
 
+class ConditionalDenoiser(Protocol):
+    """f(y, sigma, condition) → x_hat, of details `y` given what is known of each (a low band)."""
+
+    def __call__(
+        self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """Return x_hat, of the shape of `y`; `condition` has one row an image."""
+        ...
+
+
+class DensityDenoiser(Denoiser, Protocol):
+    """A denoiser that also holds the density p_σ of y, as the exact ones do."""
+
+    def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return log p_σ(y), (B,)."""
+        ...
+
+
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Run a network in evaluation mode, and leave every module in the mode in which it was."""
@@ -74,7 +92,7 @@ class Residual:
         return y, 0
 
 
-def append_sigma(y: Tensor, sigma: float | Tensor) -> Tensor:
+def append_sigma(y: Tensor, sigma: float | Tensor | None) -> Tensor:
     """Return `y` (B, C, H, W) and σ as one more, constant channel: (B, C + 1, H, W)."""
     level = require_sigma(sigma, y).expand(len(y), 1, *y.shape[2:])
     return torch.cat([y, level], 1)

@@ -233,11 +233,11 @@ def cycle_spin_denoiser(
     Raises:
         ValueError: where there is no shift, or one is no pair of whole numbers.
     """
-    listed = isinstance(shifts, Sequence)
-    pairs = list(shifts) if listed else grid_shifts(check_count(shifts, "shifts"))
+    listed = list(shifts) if isinstance(shifts, Sequence) else None
+    pairs = grid_shifts(check_count(shifts, "shifts")) if listed is None else listed
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"shifts must hold at least one shift (row, column), not {shifts!r}")
-    pairs = [tuple(check_whole(n, "shifts") for n in pair) for pair in pairs]
+    pairs = [(check_whole(r, "shifts"), check_whole(c, "shifts")) for r, c in pairs]
 
     def spun(y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         total = torch.zeros_like(y)

@@ -137,7 +137,7 @@ class Pool:
         self.leaves = [Block(distinct[None, p], log_count[None, p]) for p in parts]
         self.low = torch.stack([b.patches[0].amin(0) for b in self.leaves])
         self.high = torch.stack([b.patches[0].amax(0) for b in self.leaves])
-        self.log_weight = torch.stack([b.log_count.logsumexp(1)[0] for b in self.leaves])
+        self.log_weight = torch.stack([log_count[p].logsumexp(0) for p in parts])
         self.skip = skip
 
     def like(self, queries: Tensor) -> "Pool":
@@ -145,7 +145,7 @@ class Pool:
         if self.low.dtype == queries.dtype and self.low.device == queries.device:
             return self
         other = copy(self)
-        other.leaves = [Block(b.patches.to(queries), b.log_count.to(queries)) for b in self.leaves]
+        other.leaves = [Block(b.patches.to(queries), b.log_count.to(queries)) for b in self.leaves]  # type: ignore[union-attr]
         for name in ("low", "high", "log_weight"):
             setattr(other, name, getattr(self, name).to(queries))
         return other
@@ -173,6 +173,7 @@ class Pool:
                 if len(at):
                     found = weigh(queries[:, at], variance[at], leaf, respond)
                     running = _put(running, at, queries.shape[1], found)
+        assert running is not None  # each query has a nearest leaf
         return running
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_floating, check_number
-from gahb_core.denoisers.contract import Denoiser, require_sigma
+from gahb_core.denoisers.contract import DensityDenoiser, require_sigma
 from gahb_core.noise import add_noise, broadcast_sigma, flatten_images
 
 
@@ -34,7 +34,7 @@ class Energy(Protocol):
 class ExactEnergy:
     """U(y, σ) = −log p_σ(y) of a prior whose blurred density is known; its constant is 0."""
 
-    def __init__(self, denoiser: Denoiser) -> None:
+    def __init__(self, denoiser: DensityDenoiser) -> None:
         self.denoiser = denoiser
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class ExactEnergy:
         return -self.denoiser.log_density(y, sigma)
 
 
-def exact_energy(denoiser: Denoiser) -> ExactEnergy:
+def exact_energy(denoiser: DensityDenoiser) -> ExactEnergy:
     """Return the energy −log p_σ of an exact denoiser: a Gaussian, a mixture, a finite set.
 
     Raises:
@@ -64,6 +64,7 @@ class EnergyDenoiser:
     def __call__(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return x̂, of the shape of `y`."""
         variance = require_sigma(sigma, check_floating(y, "y")) ** 2
+        assert sigma is not None  # refused by require_sigma
         slope = torch.func.grad(lambda v: self.energy(v, sigma).sum())(y)
         return y - variance * slope
 

@@ -174,7 +174,7 @@ def _by_transforms(
         return estimate(denoiser, image[None], sigma)[0]
 
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        _, pull = torch.func.vjp(f, image)
+        pull = torch.func.vjp(f, image)[1]
 
     def push(v: Tensor) -> Tensor:
         with sdpa_kernel(SDPBackend.MATH):

@@ -1,7 +1,7 @@
 """Top eigenvectors of the symmetric part of J without forming J: block Lanczos, thick restarts."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -167,7 +167,7 @@ def top_eigenpairs(
 
 
 def _top_pairs(
-    apply: Callable[[Tensor], Tensor], y: Tensor, num: int, block: int, **options: float
+    apply: Callable[[Tensor], Tensor], y: Tensor, num: int, block: int, **options: Any
 ) -> tuple[Ritz, int]:
     """Return `symmetric_eigenpairs` of a map of images (b, C, H, W), from a random first block."""
     shape = y.shape[1:]

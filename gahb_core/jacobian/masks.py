@@ -40,7 +40,8 @@ def _mask(v: Tensor, mask: Tensor, before: Step | None) -> Tensor:
 
 def _record(steps: list[Step], x: Tensor) -> tuple[Tensor, list[Tensor | None]]:
     """Return what the steps make of `x`, and the mask that each ReLU has there."""
-    kept, masks = [], []
+    kept: list[Tensor] = []
+    masks: list[Tensor | None] = []
     for step in steps:
         x = step.push(x, kept)
         masks.append((x > 0).to(x) if step.name == "relu" else None)

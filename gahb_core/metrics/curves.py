@@ -193,7 +193,7 @@ def estimate_sure(
     with torch.no_grad():
         for k in range(num_probes):
             v = torch.sign(sample_normal(y.shape, seed, key=f"probe {k}").to(y))
-            x_hat, jv = torch.func.jvp(lambda u: estimate(denoiser, u, sigma), (y,), (v,))
+            x_hat, jv = torch.func.jvp(lambda u: estimate(denoiser, u, sigma), (y,), (v,))[:2]
             trace = trace + flatten_images(v * jv).sum(1) / num_probes
     squared = flatten_images(y - x_hat).square().sum(1)
     return (2 * variance * trace + squared) / num_pixels - variance

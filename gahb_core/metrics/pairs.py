@@ -101,7 +101,7 @@ def shifted_correlation(a: Tensor, b: Tensor, max_shift: int | None = None) -> T
 class Nearest(NamedTuple):
     """The closest reference of each query: its `index` (B,) and its `similarity` (B,)."""
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides that of tuple
     similarity: Tensor
 
 

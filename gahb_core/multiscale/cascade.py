@@ -181,7 +181,7 @@ def _super_resolve(
     yield Scale(denoiser.J, x, None)
     for j in range(denoiser.J, 0, -1):
         batch, channels, *size = x.shape
-        options = ascents[j - 1]._replace(mean=x.new_tensor(ascents[j - 1].mean))._asdict()
+        options = ascents[j - 1]._asdict() | {"like": x}
         drawn = sample(
             denoiser.details[j - 1],
             batch,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gahb_core.checks import check_floating
-from gahb_core.denoisers.contract import Denoiser, residual_denoiser
+from gahb_core.denoisers.contract import ConditionalDenoiser, Denoiser, residual_denoiser
 from gahb_core.multiscale.haar import haar_decompose, haar_merge, upsample_low
 from gahb_core.probes import estimate
 
@@ -62,12 +62,12 @@ class Conditional:
         self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> tuple[Tensor, int]:
         """Return what the network is given, [condition, y], and the channel at which `y` begins."""
-        check_condition(y, condition)
+        condition = check_condition(y, condition)
         return torch.cat([condition, y], 1), condition.shape[1]
 
 
-def check_condition(y: Tensor, condition: Tensor | None) -> None:
-    """Raise ValueError where `condition` is not the low band that goes with details `y`."""
+def check_condition(y: Tensor, condition: Tensor | None) -> Tensor:
+    """Return `condition`, checked to be the low band that goes with details `y`."""
     if condition is None:
         raise ValueError(
             "condition must be the low band that the details belong to (condition is None)"
@@ -81,6 +81,7 @@ def check_condition(y: Tensor, condition: Tensor | None) -> None:
             f"condition must be (B, C, H, W) for details (B, 3C, H, W) = {tuple(y.shape)}, "
             f"not {tuple(condition.shape)}"
         )
+    return condition
 
 
 def conditional_denoiser(net: nn.Module) -> Conditional:
@@ -107,7 +108,7 @@ class MultiScale:
         J: the number of levels.
     """
 
-    def __init__(self, low: Denoiser, details: Sequence[Denoiser]) -> None:
+    def __init__(self, low: Denoiser, details: Sequence[ConditionalDenoiser]) -> None:
         self.low, self.details = low, tuple(details)
         self.J = len(self.details)
 
@@ -140,7 +141,7 @@ def _at_level(sigma: float | Tensor | None, j: int) -> float | Tensor | None:
     return None if sigma is None else sigma / 2**j
 
 
-def multiscale_denoiser(low: Denoiser, details: Sequence[Denoiser]) -> MultiScale:
+def multiscale_denoiser(low: Denoiser, details: Sequence[ConditionalDenoiser]) -> MultiScale:
     """Return the coarse-to-fine denoiser f(y, sigma=None) → x̂ with J = len(details) levels.
 
     Args:

@@ -42,8 +42,7 @@ class ConditionalGaussian:
         self, y: Tensor, sigma: float | Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """Return E[x̄ | y, low], of the shape of `y`; sigma and condition are needed."""
-        check_condition(y, condition)
-        shift = self.shift(condition)
+        shift = self.shift(check_condition(y, condition))
         return shift + self.around(y - shift, sigma)
 
     def log_density(self, y: Tensor, sigma: float | Tensor, condition: Tensor) -> Tensor:

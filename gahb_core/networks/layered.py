@@ -73,7 +73,8 @@ class Layered(nn.Module):
         """
         layers = list(self.layers())
         size = size or 2 ** depth_of(layers)
-        shape, kept, found = (channels_of(layers), size, size), [], []
+        shape, found = (channels_of(layers), size, size), []
+        kept: list = []
         for step in read(layers):
             if step.takes and not kept:
                 raise ValueError(
@@ -107,7 +108,8 @@ class Layered(nn.Module):
         steps, block = [step for step, *_ in self.trace()], 2 ** depth_of(list(self.layers()))
         found = []
         for phase in range(block):
-            window, kept = (phase, phase), []
+            kept: list = []
+            window = (phase, phase)
             for step in reversed(steps):
                 window = step.reach(window, kept)
             found.append(window)

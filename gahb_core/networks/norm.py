@@ -15,6 +15,8 @@ class BiasFreeNorm(nn.Module):
     version starts γ at a deviation of 0.0035, an evident typo of 0.059).
     """
 
+    running_sd: Tensor
+
     def __init__(self, num_channels: int, gain: float = 1.0) -> None:
         super().__init__()
         self.gammas = nn.Parameter(torch.full((1, num_channels, 1, 1), gain))

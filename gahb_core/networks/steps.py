@@ -80,7 +80,12 @@ class _Conv(Step):
     name, fresh = "conv", True
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        wanted = {"bias": None, "groups": 1, "dilation": (1, 1), "padding_mode": "zeros"}
+        wanted: dict[str, object] = {
+            "bias": None,
+            "groups": 1,
+            "dilation": (1, 1),
+            "padding_mode": "zeros",
+        }
         wanted |= {"stride": (1, 1), "padding": tuple(n // 2 for n in conv.kernel_size)}
         square = len(set(conv.kernel_size)) == 1 and conv.kernel_size[0] % 2
         if not square or any(getattr(conv, name) != v for name, v in wanted.items()):

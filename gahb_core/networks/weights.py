@@ -54,7 +54,7 @@ def initialize(net: Net, seed: int, gain: float = 1.0) -> Net:
     return net
 
 
-def load_weights(net: nn.Module, weights: dict[str, Tensor], origin: object) -> nn.Module:
+def load_weights(net: Net, weights: dict[str, Tensor], origin: object) -> Net:
     """Fill `net` (in place) with `weights`, key by key and shape by shape, and return it.
 
     Raises:

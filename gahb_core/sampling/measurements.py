@@ -6,7 +6,7 @@ implicit in a denoiser*, NeurIPS 2021, algorithm 2.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -149,7 +149,7 @@ def measure_blur(size: int | tuple[int, int], width: float, least: float = 0.05)
         raise ValueError(f"width must be positive and finite, not {width}")
     if not 0 < least <= 1:
         raise ValueError(f"least must be in (0, 1], not {least}")
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = (size, size) if isinstance(size, int) else size
     row, column = (torch.fft.fftfreq(n, dtype=torch.float64, device="cpu") for n in sides)
     square = row[:, None].square() + column.square()
     transfer = (-2 * math.pi**2 * width**2 * square).exp().flatten()
@@ -270,7 +270,7 @@ def sample_constrained(
     *,
     mean: float = 0.5,
     sigma_m: float = 0.0,
-    **options: float,
+    **options: Any,
 ) -> Samples:
     """Return `Samples` x of the prior, of image `shape` (C, H, W), with Mᵀx = `measured` (B, …).
 
@@ -291,5 +291,5 @@ def sample_constrained(
     grey = measured.new_full((len(measured), *shape), mean)
     centre = measurement.impose(grey, measured)
     limited = constrain(denoiser, measurement, sigma_m)
-    options = {"blind": sigma_m == 0} | options
-    return sample(limited, len(measured), shape, mean=centre, condition=measured, **options)
+    options = {"blind": sigma_m == 0, "condition": measured, **options}
+    return sample(limited, len(measured), shape, mean=centre, **options)

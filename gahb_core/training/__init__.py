@@ -17,10 +17,12 @@ from gahb_core.training.loop import (
     clean_bands,
     estimate_norms,
     fit,
+    fit_network,
     learning_rate,
     make_batch,
 )
 from gahb_core.training.optimizers import GramMuon, MuonAdam, make_optimizer, orthogonalize
+from gahb_core.training.own import load_own, own_recipe
 from gahb_core.training.profiles import RECIPES, find_recipe
 from gahb_core.training.recipes import (
     DETAIL_WIDTHS,
@@ -64,6 +66,7 @@ __all__ = [
     "find_recipe",
     "fingerprint",
     "fit",
+    "fit_network",
     "folder",
     "hash_card",
     "learning_rate",
@@ -72,10 +75,12 @@ __all__ = [
     "load_foreign",
     "load_energy",
     "load_multiscale",
+    "load_own",
     "make_batch",
     "make_network",
     "make_optimizer",
     "orthogonalize",
+    "own_recipe",
     "paths",
     "save",
     "to_json",

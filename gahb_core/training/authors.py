@@ -192,7 +192,7 @@ def _make_network(content: bytes, origin: object) -> UNet | BFCNN:
     of_2021 = any(re.fullmatch(_NAME_2021, k) for k in state)
     state = {re.sub(_NAME_2021, r"BN_layers.\2.\1", k): v for k, v in state.items()}
     if "conv_layers.0.weight" in state:
-        net = _shape_bfcnn(state, origin, first_relu=of_2021)
+        net: UNet | BFCNN = _shape_bfcnn(state, origin, first_relu=of_2021)
     elif "encoder.0.0.weight" in state:
         net = _shape_unet(state, origin)
     else:
@@ -245,8 +245,8 @@ def _shape_unet(state: dict[str, Tensor], origin: object) -> UNet:
     num_blocks = sum(k.startswith("encoder.") and k.endswith(".0.weight") for k in state)
     keys = [*(f"encoder.{b}.0.weight" for b in range(num_blocks)), "mid_block.0.weight"]
     *shapes, last = _find_shapes(state, [*keys, "decoder.0.3.weight"], origin)
-    ends = {"channels_in": shapes[0][1], "channels_out": last[0]}
-    return UNet(num_blocks, channels=[s[0] for s in shapes], **ends)
+    widths = [s[0] for s in shapes]
+    return UNet(num_blocks, channels=widths, channels_in=shapes[0][1], channels_out=last[0])
 
 
 def _shape_bfcnn(state: dict[str, Tensor], origin: object, first_relu: bool) -> BFCNN:

@@ -1,10 +1,11 @@
 """What a finished network is measured on: the figures of its card."""
 
+from collections.abc import Callable
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
-from gahb_core.data import load_images
+from gahb_core.data import load_images, open_images
 from gahb_core.denoisers.contract import Residual, noise_conditional_denoiser, residual_denoiser
 from gahb_core.densities.energies import EnergyDenoiser, energy_denoiser
 from gahb_core.densities.learned import EnergyNet
@@ -31,10 +32,12 @@ def as_denoiser(net: nn.Module) -> NetworkDenoiser:
 def measure(net: nn.Module, recipe: Recipe) -> dict:
     """Return mean PSNR-out, of what the network denoises, on 256 test and 256 training images."""
     sigmas = [sigma_from_psnr(p) for p in CARD_PSNR_IN]
-    figures = {"psnr_in": list(CARD_PSNR_IN)}
-    for split, num in (("test", 256), (recipe.split, min(256, recipe.num or 256))):
+    figures: dict[str, list[float]] = {"psnr_in": list(CARD_PSNR_IN)}
+    most = open_images(recipe.dataset, "test", size=recipe.size).num or 256
+    for split, num in (("test", min(256, most)), (recipe.split, min(256, recipe.num or 256))):
         given, x = clean_bands(recipe, load_images(recipe.dataset, split, num, recipe.size))
-        f, batch = as_denoiser(net), 64
+        f: Callable[..., Tensor] = as_denoiser(net)
+        batch = 64
         if recipe.bands == "details":  # in one batch: what is told goes with all of x
             f, batch = partial(f, condition=given), len(x)
         curve = psnr_curve(f, x, sigmas, seed=1, batch=batch).mean(0)

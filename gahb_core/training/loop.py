@@ -26,10 +26,12 @@ from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.haar import haar_level
 from gahb_core.networks.norm import BiasFreeNorm
 from gahb_core.noise import make_generator
+from gahb_core.training.given import name_images
 from gahb_core.training.optimizers import make_optimizer
 from gahb_core.training.recipes import Recipe, fingerprint, make_network
 from gahb_core.training.state import FIELDS, read_state, write_state
 
+OWN = Recipe("own", "own")  # how a network of one's own is trained where nothing is said
 AHEAD = 8  # threads that make batches for a GPU
 
 
@@ -171,14 +173,14 @@ def estimate_norms(net: nn.Module, recipe: Recipe, images: ImageSet, num_batches
 class _State:
     """All that a step changes, and its file."""
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, net: nn.Module, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, device
         self.step, self.seconds = 0, 0.0
         self.curve: list[tuple[int, float, float]] = []
         # channels last is the faster layout for narrow networks and the slower for wide ones
         last = recipe.channels[0] < 64 or recipe.precision == "bfloat16"
         layout = torch.channels_last if last else torch.contiguous_format
-        self.net = make_network(recipe).to(device, memory_format=layout)
+        self.net = net.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(recipe, self.net)
         self.mean = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.losses = torch.zeros(
@@ -207,8 +209,8 @@ class _State:
 
     def update_mean(self) -> None:
         decay = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
-        now = self.net.state_dict()
-        torch._foreach_lerp_(list(self.mean.values()), [now[k] for k in self.mean], 1 - decay)
+        now = {k: v for k, v in self.net.state_dict().items() if v.is_floating_point()}
+        torch._foreach_lerp_([self.mean[k] for k in now], list(now.values()), 1 - decay)
 
 
 def _move(x: Tensor, device: str) -> Tensor:
@@ -279,10 +281,48 @@ def fit(
         MissingData: where the images are not on this machine.
         FloatingPointError: where the loss is no longer finite.
     """
+    images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
+    yield from fit_network(
+        make_network(recipe), images, recipe, state_path, device=device, save_seconds=save_seconds,
+        also=also,
+    )  # fmt: skip
+
+
+def fit_network(
+    net: nn.Module,
+    images: Tensor | ImageSet,
+    settings: Recipe = OWN,
+    state_path: Path | None = None,
+    *,
+    device: str = "cpu",
+    save_seconds: float = 60.0,
+    also: Collection[int] = (),
+) -> Iterator[Progress]:
+    """Train any network on any images, in place; yield progress every 100 steps, as `fit` does.
+
+    The network learns the noise: net(x + σz) → σz, so that y − net(y) is its denoiser
+    (`residual_denoiser`); with `settings.told_sigma` it is given σ as one more channel.
+
+    Args:
+        net: a module, float32.
+        images: (N, C, H, W) in [0, 1], or an image set.
+        settings: how it is trained; what a recipe says of network and data is of no effect.
+        state_path: file of the resumable state; one of other images or settings is refused.
+        device: of the network.
+        save_seconds: time between saves.
+        also: further steps after which progress is yielded.
+
+    Raises:
+        ValueError: for images or a network that cannot be trained on or trained, a state of
+            another training, and within `torch.inference_mode`.
+        FloatingPointError: where the loss is no longer finite.
+    """
     if torch.is_inference_mode_enabled():
         raise ValueError("training must run outside torch.inference_mode, which keeps no gradients")
-    images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
-    state = _State(recipe, device)
+    recipe = settings
+    if isinstance(images, Tensor):
+        images, recipe = name_images(net, images, settings)
+    state = _State(net, recipe, device)
     if state_path and state_path.exists():
         state.load(state_path)
     before, began, saved = state.seconds, time.monotonic(), time.monotonic()

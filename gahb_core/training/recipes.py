@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -38,6 +39,7 @@ class Recipe:
         spatial_layers: BF-CNN: which hidden layers are 3×3 (None: all).
         skip: BF-CNN: its input is added to what its last convolution gives.
         residual: BF-CNN: what each hidden layer is given is added to what it gives.
+        colors: channels of the images: 1, or as many as own images have.
         told_sigma: the network is told σ, as a second, constant channel beside y: it is not blind.
         law: law of σ, drawn anew for every image of every step.
         weight_power: the loss is E ‖net(y) − σz‖² / σ^weight_power (0: the papers');
@@ -69,6 +71,7 @@ class Recipe:
     spatial_layers: tuple[int, ...] | None = None
     skip: bool = False
     residual: bool = False
+    colors: int = 1
     told_sigma: bool = False
     law: SigmaLaw = SigmaLaw("power", 0.005, 1.0, 2.0)
     weight_power: float = 1.0
@@ -101,6 +104,11 @@ def _check_architecture(recipe: Recipe) -> None:
     for name in ("skip", "residual"):
         if getattr(recipe, name) and kind != "bfcnn":
             raise ValueError(f"{name} must be False for a {kind!r}, not True")
+    if recipe.colors != 1 and (recipe.level or kind not in ("unet", "bfcnn")):
+        raise ValueError(
+            "colors must be 1 but for a 'unet' or 'bfcnn' of whole images, "
+            f"not {recipe.colors} for a {kind!r} of level {recipe.level}"
+        )
     if recipe.told_sigma and kind != "unet":
         raise ValueError(f"told_sigma must be False for a {kind!r}, not True")
 
@@ -113,9 +121,9 @@ def make_empty(recipe: Recipe) -> UNet | BFCNN | Transformer | EnergyNet:
     if recipe.architecture == "transformer":
         return Transformer(recipe.size >> recipe.level, widths[0], recipe.num_layers)
     if recipe.architecture == "unet":
-        ends = {"channels_in": 1 + recipe.told_sigma, "channels_out": 1}
-        return UNet(len(widths) - 1, channels=widths, **ends)
-    ends = (4, 3) if recipe.bands == "details" else (1, 1)
+        told = recipe.colors + recipe.told_sigma
+        return UNet(len(widths) - 1, channels=widths, channels_in=told, channels_out=recipe.colors)
+    ends = (4, 3) if recipe.bands == "details" else (recipe.colors, recipe.colors)
     forms = {n: getattr(recipe, n) for n in ("spatial_layers", "skip", "residual")}
     return BFCNN(recipe.num_layers, widths[0], *ends, **forms)
 
@@ -138,7 +146,7 @@ def to_json(recipe: Recipe) -> dict:
     data["law"] = recipe.law._asdict()
     del data["expected"]
     # younger than the first checkpoints, and in those as by default
-    for name in ("level", "bands", "skip", "residual", "told_sigma", "precision"):
+    for name in ("level", "bands", "skip", "residual", "colors", "told_sigma", "precision"):
         if data[name] == getattr(Recipe, name):
             del data[name]
     return json.loads(json.dumps(data))
@@ -205,14 +213,18 @@ def _local(prefix: str, images: Recipe, batches: tuple, details: dict) -> list[R
     """
     table = []
     for level, (batch_size, num_steps) in enumerate(batches):
-        part, by_field, bands = "pixel", PIXEL_WIDTHS, {}
+        bands: dict[str, Any] = {}
+        part, by_field = "pixel", PIXEL_WIDTHS
         if level:
             part, by_field = f"details={level}", DETAIL_WIDTHS | details
             law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
             bands = {"level": level, "bands": "details", "residual": True, "law": law}
         made = replace(images, batch_size=batch_size, num_steps=num_steps, **bands)
         for field_, width in by_field.items():
-            fields = {"channels": (width,), "spatial_layers": SPATIAL_LAYERS[field_]}
+            fields: dict[str, Any] = {
+                "channels": (width,),
+                "spatial_layers": SPATIAL_LAYERS[field_],
+            }
             table.append(replace(made, name=f"{prefix}/{part}/RF={field_}", **fields))
     return table
 
@@ -251,7 +263,12 @@ def _controls(garments: Recipe) -> list[Recipe]:
     """
     same = replace(garments, num=10_000, expected={})
     told = replace(same, name="told/fashion/N=10000/A", told_sigma=True)
-    size = {"channels": (128,), "num_layers": 5, "num_steps": 12_000, "precision": "bfloat16"}
+    size: dict[str, Any] = {
+        "channels": (128,),
+        "num_layers": 5,
+        "num_steps": 12_000,
+        "precision": "bfloat16",
+    }
     name = "transformer/fashion/N=10000/A"
     return [told, replace(same, name=name, architecture="transformer", **size)]
 
@@ -300,7 +317,7 @@ def _laptop() -> dict[str, Recipe]:
 
 def _smoke(recipe: Recipe) -> Recipe:
     num = recipe.num and min(recipe.num, 64)
-    small = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
+    small: dict[str, Any] = {"channels": (4, 8), "num_steps": 40, "batch_size": 8, "num": num}
     return replace(recipe, **small)
 
 

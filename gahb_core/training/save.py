@@ -38,7 +38,7 @@ def save(net: nn.Module, recipe: Recipe, profile: str, spent: dict) -> dict:
 
     Convolutions are stored in half precision where that costs less than .01 dB at every σ.
     """
-    net = net.to("cpu", memory_format=torch.contiguous_format)
+    net = net.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     full, half = measure(net, recipe), _half(net)
     rounded = measure(load_weights(make_network(recipe), half, "half").eval(), recipe)
     cost = max(np.subtract(full[k], rounded[k]).max() for k in ("test", "train"))

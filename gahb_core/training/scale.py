@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -98,9 +99,9 @@ def _large(prefix: str, images: Recipe, levels: int) -> list[Recipe]:
     table = [replace(low, name=f"{prefix}/low")]
     for level in range(1, levels + 1):
         law = SigmaLaw("power", 0.005 / 2**level, 1.0, 2.0)
-        bands = {"level": level, "bands": "details", "residual": True, "law": law}
+        bands: dict[str, Any] = {"level": level, "bands": "details", "residual": True, "law": law}
         for side in DETAIL_WIDTHS:
-            fields = {"channels": (64,), "spatial_layers": SPATIAL_LAYERS[side]}
+            fields: dict[str, Any] = {"channels": (64,), "spatial_layers": SPATIAL_LAYERS[side]}
             name = f"{prefix}/details={level}/RF={side}"
             made = replace(images, name=name, architecture="bfcnn", freeze_norm=0.1)
             table.append(replace(made, **fields, **bands))

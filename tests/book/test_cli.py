@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from gahb_book import cli
 from gahb_core import training
@@ -153,6 +154,24 @@ def test_training_writes_checkpoints_once(tmp_path, monkeypatch, capfd):
         assert not (tmp_path / "smoke" / f"{name}.state").exists()
     assert cli.main(words) == 0
     assert f"{names[0]}: already trained" in capfd.readouterr().out
+
+
+def test_training_on_a_folder_of_images(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("GAHB_CHECKPOINTS", str(tmp_path / "weights"))
+    (tmp_path / "own").mkdir()
+    for i in range(12):
+        Image.new("RGB", (16, 16), (20 * i, 100, 255)).save(tmp_path / "own" / f"{i}.png")
+    words = ["train", "--images", str(tmp_path / "own"), "--size", "8", "--channels", "3"]
+    words += ["--steps", "2", "--profile", "smoke", "--device", "cpu"]
+    assert cli.main(words) == 0
+    name, _, rest = capfd.readouterr().out.partition(": ")
+    assert rest.startswith("step 2/2")
+    assert name.startswith("own/own_")
+    assert (tmp_path / "weights" / "smoke" / f"{name}.safetensors").is_file()
+    assert cli.main(words) == 0
+    assert f"{name}: already trained" in capfd.readouterr().out
+    assert cli.main([*words, "fashion/N=10/A"]) != 0
+    assert "images must be given without recipes" in capfd.readouterr().err
 
 
 def test_training_as_a_job_array(project, monkeypatch, capfd):

@@ -30,6 +30,7 @@ def test_ranges_are_of_every_number():
     widths = {r.name: r.width for r in find_ranges(FIGURES)}
     assert widths["a.without_words"] == 1
     assert next(find_ranges({"zero": [0, 1, -1]})).width == float("inf")
+    assert list(find_ranges({"rounding": [1e-11, 3e-9, 0]})) == []
 
 
 def test_a_page_shows_the_ranges_of_the_figures_that_have_words():

@@ -7,11 +7,10 @@ import sys
 import weakref
 import zipfile
 
-import lmdb
 import numpy as np
 import pytest
 import torch
-from extras import needs_book
+from extras import needs_book, needs_lmdb
 from PIL import Image
 
 from gahb_core import data, images
@@ -86,6 +85,8 @@ def make_celeba(folder, monkeypatch, num=NUM):
 
 def make_lsun(folder):
     """Write a tiny database of LSUN bedrooms."""
+    import lmdb
+
     path = folder / "lsun" / "bedroom_train_lmdb"
     path.mkdir(parents=True)
     with lmdb.open(str(path), map_size=2**24) as env, env.begin(write=True) as entries:
@@ -128,6 +129,7 @@ def test_celeba_is_the_same_from_its_folder(folder, monkeypatch):
     assert prepared.prepare("celeba", 30, say=lambda line: None).read_bytes() == first
 
 
+@needs_lmdb
 def test_lsun_from_its_database(folder):
     make_lsun(folder)
     data.fetch("lsun", size=24, say=lambda line: None)
@@ -185,6 +187,7 @@ def test_a_damaged_picture_of_the_archive_is_named(folder, monkeypatch):
         data.fetch("celeba", size=24, say=lambda line: None)
 
 
+@needs_lmdb
 def test_missing_and_foreign_lsun(folder):
     with pytest.raises(data.MissingData, match="download bedroom_train_lmdb.zip") as error:
         data.fetch("lsun")
@@ -196,6 +199,7 @@ def test_missing_and_foreign_lsun(folder):
         data.fetch("lsun")
 
 
+@needs_lmdb
 def test_a_missing_package_says_what_to_install(folder, monkeypatch):
     make_lsun(folder)
     monkeypatch.setitem(sys.modules, "lmdb", None)

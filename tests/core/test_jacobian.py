@@ -2,8 +2,10 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import svds
 from torch import nn
 
 from gahb_core import jacobian as jac
@@ -13,6 +15,7 @@ from gahb_core.denoisers.gaussian import gaussian_denoiser
 from gahb_core.jacobian.masks import find_network
 from gahb_core.multiscale.denoising import conditional_denoiser
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
+from gahb_core.noise import make_generator
 
 SHAPE = (1, 16, 16)
 
@@ -414,3 +417,23 @@ def test_overlap_counts_the_axes_two_spaces_share():
     assert jac.subspace_overlap(eye[:2], turned) == pytest.approx(1)
     assert jac.subspace_overlap(eye[:2], eye[1:3]) == pytest.approx(0.5)
     assert jac.subspace_overlap(eye[:2], eye[2:]) == pytest.approx(0)
+
+
+def test_the_operator_of_scipy_is_j():
+    """Columns, rows, and singular values by ARPACK, of a map that is not symmetric."""
+    y = torch.rand(1, 2, 6, 6, generator=make_generator(0, "operator"), dtype=torch.float64)
+
+    def f(y, sigma=None):
+        return torch.tanh(y) * 0.8 + 0.3 * y.roll(1, -1) - 0.1 * y.flip(1)
+
+    J = jac.jacobian_matrix(f, y)
+    products = jac.linearize(f, y)
+    A = products.operator()
+    assert (A.shape, A.dtype, products.way) == ((72, 72), np.float64, "torch.func")
+    eye = np.eye(72)
+    np.testing.assert_allclose(A @ eye, J, atol=1e-12)
+    np.testing.assert_allclose(A.T @ eye, J.T, atol=1e-12)
+    np.testing.assert_allclose(A @ eye[3], J[:, 3], atol=1e-12)
+    s = np.sort(svds(A, 4, return_singular_vectors=False, rng=0))[::-1]
+    ours = jac.top_singular_values(f, y, num=4, tol=1e-8).s
+    np.testing.assert_allclose(ours, s, atol=1e-7)

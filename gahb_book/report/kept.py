@@ -1,0 +1,199 @@
+"""What of the pages is kept: a list, and how values of this machine go into the book."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from gahb_book.kept import code
+from gahb_book.kept.store import MOST_IN_ALL, Card, Damaged, Store, stores
+from gahb_book.kept.uses import Use
+from gahb_book.kept.values import differences, unpack
+from gahb_book.places import Places
+from gahb_book.run import load_pages, select_pages
+from gahb_book.run.notebooks import code_of, read_notebook
+from gahb_book.run.spec import Page
+from gahb_book.run.stamp import read_stamp
+
+SAME = {"rtol": 1e-5, "atol": 1e-8}  # within which what is in the book stays as it is
+
+
+class Row(NamedTuple):
+    """A kept value: `state` is "current", "stale", "missing" (in the book), "unused", "damaged"."""
+
+    page: str
+    function: str
+    arguments: str
+    seconds: float
+    kB: float  # noqa: N815 - the unit
+    rate: float
+    state: str
+    machine: str
+
+
+def kept_sources(root: Path) -> dict[str, str]:
+    """Return the kept functions of the notebooks of `root`: name → syntax, see `code`."""
+    found: dict[str, str] = {}
+    for path in sorted((root / "book").glob("*.ipynb")):
+        found |= code.find_kept(code_of(read_notebook(path)))
+    return found
+
+
+def is_current(card: Card, sources: dict[str, str]) -> bool:
+    """Return whether a value is of the code as it is now."""
+    if any(name not in sources for name in card.functions):
+        return False
+    try:
+        digest = code.digest_of({n: sources[n] for n in card.functions}, code.close(card.modules))
+    except ModuleNotFoundError:
+        return False
+    return digest == card.code
+
+
+def uses_of(page: Page, places: Places) -> list[Use] | None:
+    """Return the kept values that a page used when it ran last; None: that is not known."""
+    stamp = read_stamp(page, places)
+    return None if stamp is None else [Use(**use) for use in stamp["kept"]]
+
+
+def _row(page: str, card: Card, store: Store, state: str) -> Row:
+    files = [store.card_path(card.slot), *([store.arrays_path(card.arrays)] * bool(card.arrays))]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    return Row(
+        page, card.function, card.arguments[:12], card.seconds, size / 1e3,
+        card.rate, state, card.machine,
+    )  # fmt: skip
+
+
+def _state(card: Card, ship: Store, sources: dict[str, str], used: bool) -> str:
+    try:
+        ship.read(card)
+    except Damaged:
+        return "damaged"
+    if not is_current(card, sources):
+        return "stale"
+    return "current" if used else "unused"
+
+
+def list_kept(places: Places, names: list[str]) -> list[Row]:
+    """Return what is kept of pages, in their order, and what they used that is not in the book."""
+    ship, local = stores(places.root)
+    sources, pages = kept_sources(places.root), load_pages(places.root)
+    chosen = select_pages(pages, names)
+    shipped = {card.slot: card for card in ship.cards()}
+    users = users_of(pages, places)
+    rows = []
+    for page in chosen:
+        uses = uses_of(page, places)
+        for card in shipped.values():
+            if card.page == page.name:
+                used = uses is None or card.slot in users
+                rows.append(_row(page.name, card, ship, _state(card, ship, sources, used)))
+        for use in uses or []:
+            if use.slot not in shipped and users[use.slot] == page.name:
+                card = _read(local, use.slot)
+                if card:
+                    rows.append(_row(page.name, card, local, "missing"))
+                else:
+                    name, _, arguments = use.slot.partition(".")
+                    rows.append(Row(page.name, name, arguments, use.seconds, 0, 0, "missing", ""))
+    return rows
+
+
+def users_of(pages: Iterable[Page], places: Places) -> dict[str, str]:
+    """Return for each kept value the first page that used it: slot → page."""
+    found: dict[str, str] = {}
+    for page in pages:
+        for use in uses_of(page, places) or []:
+            found.setdefault(use.slot, page.name)
+    return found
+
+
+def _read(store: Store, slot: str) -> Card | None:
+    try:
+        return store.read_card(slot)
+    except Damaged:
+        return None
+
+
+def _take(slot: str, page: str, ship: Store, local: Store, sources: dict[str, str]) -> str | None:
+    """Bring a value of this machine to the book; return what was done, None: nothing."""
+    old, new = _read(ship, slot), _read(local, slot)
+    if new is None or not is_current(new, sources):
+        return None
+    if old is not None and is_current(old, sources):
+        return None
+    packed = local.read(new)
+    if old is not None and old.bits == new.bits:
+        try:
+            before = ship.read(old)
+        except Damaged:
+            before = None
+        if before and not differences(
+            unpack(before, place=False),
+            unpack(packed, place=False),
+            **SAME,
+        ):
+            same = {"seconds": old.seconds, "machine": old.machine, "rate": old.rate}
+            new = new._replace(tree=old.tree, arrays=old.arrays, torch=old.torch, **same)
+            ship.write(new._replace(page=page), before)
+            return "same value, of changed code"
+    ship.write(new._replace(page=page), packed)
+    return "new value" if old is None else "changed value"
+
+
+def write_kept(places: Places, names: list[str]) -> list[str]:
+    """Bring the values that pages used from this machine to book/kept, and remove what none uses.
+
+    A value that is there and differs by no more than rounding stays as it is, byte by byte.
+
+    Args:
+        places: the project.
+        names: pages, or their beginnings; none: all. What pages that have not run here use is not
+            known, and stays.
+
+    Returns:
+        A line for each value that was written or removed.
+
+    Raises:
+        ValueError: where all together would be larger than the book can have.
+    """
+    ship, local = stores(places.root)
+    sources, pages = kept_sources(places.root), load_pages(places.root)
+    users, said = users_of(pages, places), []
+    chosen = {page.name for page in select_pages(pages, names)}
+    ran = {page.name for page in pages if uses_of(page, places) is not None}
+    for slot, page in users.items():
+        if page in chosen and (done := _take(slot, page, ship, local, sources)):
+            said.append(f"{page}: {slot}: {done}")
+    known = {page.name for page in pages}
+    for card in list(ship.cards()):
+        gone = card.page not in known or card.page in chosen & ran
+        if gone and card.slot not in users:
+            ship.card_path(card.slot).unlink()
+            said.append(f"{card.page}: {card.slot}: removed, for no page uses it")
+    for store in (ship, local):
+        _sweep(store)
+    if (size := ship.size()) > MOST_IN_ALL:
+        raise ValueError(
+            f"book/kept must be at most {MOST_IN_ALL / 1e6:.0f} MB, not {size / 1e6:.1f} MB: "
+            "return less from kept functions"
+        )
+    return said
+
+
+def _sweep(store: Store) -> None:
+    """Remove files of tensors that no card names."""
+    named = {store.arrays_path(card.arrays) for card in store.cards()}
+    for path in store.folder.glob("[!.]*.safetensors"):
+        if path not in named:
+            path.unlink()
+
+
+def list_differences(places: Places, names: list[str]) -> list[str]:
+    """Return what of the pages' kept values differed when it was computed anew, a line each."""
+    return [
+        f"{page.name}: {use.slot}: {text}"
+        for page in select_pages(load_pages(places.root), names)
+        for use in uses_of(page, places) or []
+        for text in use.differs
+    ]
