@@ -10,7 +10,7 @@ NUM_PAIRS of B are drawn from the same starts (β = 1, as chapter 3). Then
   closest other sample exceeds what 99% of as many held-out images reach among themselves; else
   *new*. Thresholds are set on one half of the held-out images and their rates read on the other;
   B's samples, which are as smooth and cannot be copies of A's images, are a second null.
-- tr J at sample + 0.05 z, by 32 sign vectors, is the local dimension. Does it tell copies from
+- tr J at sample + 0.05 z, by 16 sign vectors, is the local dimension. Does it tell copies from
   other samples, and A's own images from test images? AUROC: the chance that it is smaller at a
   copy. Controls: the norm of the sample; the trace of B, which saw neither.
 
@@ -37,7 +37,7 @@ from gahb_core.sampling.ascent import ascend, finish
 from gahb_core.training import load_denoiser
 
 OUT = FOLDER / "born_copies.json"
-NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 256, 64, 32, 0.99, 0.05, 64, 32
+NUM, NUM_PAIRS, PART, RATE, SIGMA, NUM_IMAGES, NUM_PROBES = 48, 48, 24, 0.99, 0.05, 16, 16
 
 
 def draw(f: Denoiser, starts: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def measure(variant: tuple[str, int]) -> dict:
         "auroc": auroc(dimension[copies], dimension[~copies]) if few else None,
         "auroc_norm": auroc(norm[copies], norm[~copies]) if few else None,
         "auroc_own": {s: auroc(*v) for s, v in at.items()},
-        "trace_own": {s: [round(float(t.median()), 2) for t in v] for s, v in at.items()},
+        "trace_own": {s: [short(t) for t in v] for s, v in at.items()},
     }
 
 

@@ -9,6 +9,7 @@ from gahb_book.chapters.large import explore_cascade, explore_filters
 from gahb_book.chapters.made import explore_contour, explore_disk
 from gahb_book.chapters.networks import (
     explore_basis,
+    explore_born,
     explore_climb,
     explore_inpaint,
     explore_pairs,
@@ -18,6 +19,7 @@ from gahb_book.chapters.networks import (
 
 __all__ = [
     "explore_basis",
+    "explore_born",
     "explore_cascade",
     "explore_climb",
     "explore_contour",

@@ -73,6 +73,51 @@ def explore_basis(
     )  # fmt: skip
 
 
+def explore_born(
+    dataset: str = "fashion",
+    nums: Sequence[int] = (1, 10, 100, 1_000, 10_000),
+    items: dict[int, str] | None = None,
+    *,
+    sigma: float = 0.2,
+) -> Any:
+    """Return the figure of 05_born: one picture under networks that learned from more and more.
+
+    Args:
+        dataset: of the pictures, and of networks `dataset/N=…/A` and `/B` of 32×32 images.
+        nums: training images of each.
+        items: index of a test image → its name.
+        sigma: where it starts, one of `front.SIGMAS`.
+    """
+    items, num = items or ITEMS, 5  # with the estimate, six tiles a row
+    names = [[f"{dataset}/N={n}/{split}" for n in nums] for split in "AB"]
+    x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
+    y, tiles, lam = add_noise(x[:1], sigma, 0), [], []
+    for name in names[0]:
+        f = load_denoiser(name)
+        spectrum = top_eigenpairs(f, y, num=num, tol=1e-2)
+        tiles += [f(y), *(signed_colours(atom[0]) for atom in spectrum.atoms)]
+        lam.append([round(v, 3) for v in spectrum.lam.tolist()])
+    data = encode_pictures(x, [*items.values()]) | {
+        "nums": list(nums), "num": num, "of": names, "sigma": sigma, "sigmas": SIGMAS,
+        "lam": lam, "most": 32,
+    }  # fmt: skip
+    alt = (
+        "A picture and its noisy version; for each number of training images, from one to "
+        f"{nums[-1]:,}, the network's estimate and its five first eigenvectors. With few they show "
+        "the training images; with many they follow the contours of the picture."
+    )
+    caption = (
+        "Draw. Each row is a network that learned from N images: its estimate of your picture, and "
+        "the five eigenvectors with the largest factors. Find the N from which they follow your "
+        "lines. Then switch from A to B, which shares no image with A: which rows stay as they are?"
+    )
+    picture = picture_of_tiles([x[:1], y], tiles)
+    every = [name for of_split in names for name in of_split]
+    return explore_network(
+        "born", every, picture, alt=alt, caption=caption, data=data, note=COMPUTED
+    )
+
+
 def explore_climb(name: str = "fashion/N=10000/A", dataset: str = "fashion", num: int = 100) -> Any:
     """Return the figure of chapter 2: an ascent with the reader's h, β, σ_end, ramp and seed.
 

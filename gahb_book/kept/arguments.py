@@ -54,7 +54,9 @@ class _Hasher:
         self.depth += 1
         if self.depth > DEEP:
             raise ValueError(f"{self.where} must not hold itself")
-        if isinstance(value, (*PLAIN, torch.dtype, torch.device, range)):
+        if isinstance(value, float):
+            self.put("float", f"{value:.12g}")  # a power may end otherwise on another machine
+        elif isinstance(value, (*PLAIN, torch.dtype, torch.device, range)):
             self.put(type(value).__name__, value)
         elif isinstance(value, np.generic | np.ndarray):
             self.tensor(torch.from_numpy(np.ascontiguousarray(value)), "array")

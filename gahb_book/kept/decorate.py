@@ -127,6 +127,10 @@ def keep(
     functions. It must be a pure function of them: a draw takes a seed. What it prints, shows or
     records would be lost, and files and networks that it loads would not be seen: it is refused.
 
+    Arguments count by their bits. Those that are the same on every machine, such as images, weights
+    and seeds, find the value there too; what a factorization or a transform made is best made
+    within, or by another kept function.
+
     joblib.Memory, which does the like, keeps pickles, and those cannot ship: they run what they
     hold. It also knows nothing of the library's modules that a function uses.
 
@@ -134,8 +138,8 @@ def keep(
         function: of arguments that are tensors, networks, numbers, text, functions and objects of
             the library, or lists and dicts of them; its value is of tensors, numbers, text, lists,
             dicts and NamedTuples of the library, at most 500 kB.
-        bits: 8: keep floating point tensors of many numbers, such as pictures, as 256 levels
-            between their extremes; 32: keep all as they are.
+        bits: 8: keep floating point pictures (…, H, W) as 256 levels between their extremes; 32:
+            keep all as they are.
         rtol: how much of its largest number a tensor may differ, when it is computed anew.
         atol: beside it.
 

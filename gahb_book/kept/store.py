@@ -4,9 +4,11 @@ A card's name says function and arguments, so that a value of changed code takes
 old one; a file of tensors that stays the same is not written again, whatever changed around it.
 """
 
+import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,7 +86,7 @@ class Store(NamedTuple):
 
     def arrays_path(self, sha256: str) -> Path:
         """Return the file of tensors with that hash."""
-        return self.folder / f"{sha256[:16]}.safetensors"
+        return self.folder / f"{sha256[:16]}.safetensors.gz"
 
     def read_card(self, slot: str) -> Card | None:
         """Return the card of a slot; None: there is none.
@@ -116,9 +118,11 @@ class Store(NamedTuple):
             return Packed(card.tree, b"")
         path = self.arrays_path(card.arrays)
         try:
-            arrays = path.read_bytes()
+            arrays = gzip.decompress(path.read_bytes())
         except FileNotFoundError as error:
             raise Damaged(f"the tensors {path} of {card.slot} are not there") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise Damaged(f"the tensors {path} of {card.slot} are damaged: {error}") from error
         if hashlib.sha256(arrays).hexdigest() != card.arrays:
             raise Damaged(f"the tensors {path} of {card.slot} are damaged: another checksum")
         return Packed(card.tree, arrays)
@@ -126,11 +130,17 @@ class Store(NamedTuple):
     def write(self, card: Card, packed: Packed) -> None:
         """Write a value, whole or not at all; tensors that are there already are not written."""
         path = self.arrays_path(card.arrays) if packed.arrays else None
-        if path and not (path.is_file() and path.read_bytes() == packed.arrays):
-            write_safely(path, packed.arrays, sync=False)
+        if path and not self._holds(card):
+            write_safely(path, gzip.compress(packed.arrays, mtime=0), sync=False)
         text = self._text(card)
         if not (old := self.card_path(card.slot)).is_file() or old.read_text("utf-8") != text:
             write_safely(old, text, sync=False)
+
+    def _holds(self, card: Card) -> bool:
+        try:
+            return bool(self.read(card).arrays)
+        except Damaged:
+            return False
 
     def _text(self, card: Card) -> str:
         content = card._asdict()
@@ -174,7 +184,7 @@ def check_size(packed: Packed, function: str) -> Packed:
     Raises:
         ValueError: where it is, with what to do.
     """
-    size = len(packed.arrays) + len(json.dumps(packed.tree))
+    size = len(gzip.compress(packed.arrays)) + len(json.dumps(packed.tree))
     if size > MOST_BYTES:
         raise ValueError(
             f"the value of {function} must be at most {MOST_BYTES / 1e3:.0f} kB to be kept, not "

@@ -29,6 +29,11 @@ class Packed(NamedTuple):
     arrays: bytes
 
 
+def _is_picture(x: Tensor) -> bool:
+    """Return whether a tensor is of pictures (…, H, W), and not of figures."""
+    return x.is_floating_point() and x.ndim >= 3 and x.numel() >= COARSE
+
+
 class _Packer:
     def __init__(self, bits: int) -> None:
         self.bits, self.arrays = bits, dict[str, Tensor]()
@@ -40,7 +45,7 @@ class _Packer:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Tensor):
-            if self.bits == 8 and value.is_floating_point() and value.numel() >= COARSE:
+            if self.bits == 8 and _is_picture(value):
                 return self._levels(value.detach())
             place = self._keep(value), value.device.type
             return {"tensor": place[0] if place[1] == "cpu" else list(place)}
@@ -93,8 +98,8 @@ def pack(value: Any, bits: int = 32) -> Packed:
     Args:
         value: of tensors (dense, real), arrays, numbers, text, lists, tuples, NamedTuples of the
             library, and dicts.
-        bits: 8: floating point tensors of many numbers, such as pictures, are kept as 256 levels
-            between their extremes, and come back in float32; 32: as they are.
+        bits: 8: floating point pictures (…, H, W) are kept as 256 levels between their extremes,
+            and come back in float32; 32: as they are.
 
     Raises:
         ValueError: for a value of another kind.

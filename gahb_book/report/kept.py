@@ -184,7 +184,7 @@ def write_kept(places: Places, names: list[str]) -> list[str]:
 def _sweep(store: Store) -> None:
     """Remove files of tensors that no card names."""
     named = {store.arrays_path(card.arrays) for card in store.cards()}
-    for path in store.folder.glob("[!.]*.safetensors"):
+    for path in store.folder.glob("[!.]*.safetensors.gz"):
         if path not in named:
             path.unlink()
 

@@ -12,6 +12,8 @@ from gahb_book.places import Places
 from gahb_book.run.spec import Page
 from gahb_core.files import write_safely
 
+USUAL = 10.0  # processor seconds of a page whose kept values are current
+
 
 class Outcome(NamedTuple):
     """What became of a page.
@@ -91,6 +93,26 @@ def longest_first(pages: list[Page], places: Places) -> list[Page]:
     found = {page.name: read_outcome(page.name, places) for page in pages}
     seconds = {name: o.seconds if o else float("inf") for name, o in found.items()}
     return sorted(pages, key=lambda page: -seconds[page.name])
+
+
+def forecast(pages: list[Page], places: Places, num_jobs: int) -> str:
+    """Return two lines: how long pages will take, what is kept, and what to read meanwhile.
+
+    A page that has run here counts as it did then, another one as `USUAL` processor seconds.
+    """
+    known = [read_outcome(page.name, places) for page in pages]
+    spent = [o.processor_seconds for o in known if o and o.processor_seconds]
+    new = len(pages) - len(spent)
+    minutes = (sum(spent) + USUAL * new) / max(1, min(num_jobs, len(pages))) / 60
+    about = f"about {minutes:.0f} minutes" if minutes >= 1.5 else f"about {60 * minutes:.0f} s"
+    kept = len(list((places.root / "book" / "kept").glob("[!.]*.json")))
+    told = f"{new} of them for the first time here" if new else "as the last time"
+    index = places.html / "index.html"
+    read = f"{index} (as it was built last)" if index.is_file() else f"{places.executed('*')}"
+    return (
+        f"  {about} ({told}), {num_jobs} at once; {kept} values that take long are kept in "
+        f"book/kept, and what of them is stale is computed\n  to read meanwhile: {read}"
+    )
 
 
 def format_report(outcomes: list[Outcome], places: Places) -> str:

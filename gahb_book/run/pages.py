@@ -15,7 +15,14 @@ from gahb_book.run.execute import BUSY, execute_page
 from gahb_book.run.jobs import count_cores, run_processes, share_cores
 from gahb_book.run.listing import load_pages
 from gahb_book.run.missing import find_missing, make_note_page
-from gahb_book.run.outcomes import Outcome, longest_first, read_outcome, write_outcome, write_run
+from gahb_book.run.outcomes import (
+    Outcome,
+    forecast,
+    longest_first,
+    read_outcome,
+    write_outcome,
+    write_run,
+)
 from gahb_book.run.spec import Page, select_pages
 from gahb_book.run.stamp import is_current
 from gahb_book.run.variants import base_name, make_variant
@@ -166,6 +173,7 @@ def run_pages(
             continue
         todo = longest_first(todo, places)
         say(f"running {len(todo)} pages: {', '.join(p.name for p in todo)}")
+        say(forecast(todo, places, num_jobs or default_jobs()))
         if executor == "local":
             done = _run_here(todo, places, num_jobs or default_jobs(), more, say)
         else:

@@ -94,7 +94,7 @@ def register_images(images: Tensor, name: str = "own", halves: bool = False) -> 
     if len(kept) < 2 + halves:
         raise ValueError(f"images must be at least {2 + halves}, one a split, not {len(kept)}")
     digest = hashlib.sha256(repr((tuple(kept.shape), bool(halves))).encode())
-    digest.update(kept.contiguous().numpy())
+    digest.update(kept.contiguous().numpy().data)
     full = f"{name}_{digest.hexdigest()[:12]}"
     FAMILIES[full] = Family(full, size=kept.shape[-1], load=_loader(kept, full, halves))
     return full

@@ -69,7 +69,7 @@ def open_square(source: str | Path, channels: int, least: int) -> Tensor:
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        planes = np.moveaxis(np.asarray(picture.convert("RGB"), np.float32) / 255, -1, 0)
+        planes = list(np.moveaxis(np.asarray(picture.convert("RGB"), np.float32) / 255, -1, 0))
     square = np.stack([centre_square(plane) for plane in planes])
     if square.shape[-1] < least:
         raise ValueError(

@@ -24,7 +24,7 @@ def name_images(net: nn.Module, x: Tensor, settings: Recipe) -> tuple[ImageSet, 
         )
     x = x.detach().float().cpu().contiguous()
     digest = hashlib.sha256(repr(tuple(x.shape)).encode())
-    digest.update(x.numpy())
+    digest.update(x.numpy().data)
     told = torch.cat([x[:1], x[:1, :1]], 1) if settings.told_sigma else x[:1]
     weight = next(net.parameters(), x)
     with torch.no_grad(), evaluating(net):

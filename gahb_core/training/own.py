@@ -81,4 +81,5 @@ def load_own(name: str, profile: str = "laptop", device: str = "cpu") -> Network
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{card} must be a checkpoint's card: {error!r}") from error
     net = fold_norm(load(name, profile, recipe).net)
-    return as_denoiser(net.to(device, memory_format=torch.channels_last))
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return as_denoiser(net)

@@ -93,6 +93,7 @@ CHAPTERS = {
         "coarse level first",
     ),
     "contour": (chapters.explore_contour, "let go", "the least exact of 12"),
+    "born": (lambda: chapters.explore_born(nums=(10, 10_000)), "bag", "networks of A took"),
 }
 # the engine on the page itself, as the worker runs it: floats in and out as arrays of numbers
 DIRECT = """async ({header, data, H, W, y, v, u, given, plain}) => {
@@ -918,6 +919,25 @@ def test_what_is_painted_over_is_completed_and_the_rest_is_kept(browser, built):
             found = np.array(page.evaluate(grey, k)).reshape(32, 32)
             assert (found != clean).sum() <= unknown
             assert abs(found - clean).max() > 0
+        assert complaints == []
+
+
+def test_an_empty_drawing_asks_for_one_and_each_half_has_its_networks(browser, built):
+    with open_chapter(browser, built, "born") as (page, complaints):
+        page.get_by_role("button", name="nothing").click()
+        page.get_by_text("Nothing yet: draw").wait_for()
+        assert page.locator(".gahb-live-status").text_content() == ""
+        page.locator(".gahb-live-draw").focus()
+        for key in ("Space", "Shift+ArrowRight", "Shift+ArrowDown"):
+            page.keyboard.press(key)
+        status, tiles = page.locator(".gahb-live-status"), page.locator(".gahb-live-row canvas")
+        status.filter(has_text="networks of A took").wait_for(timeout=60_000)
+        assert said(page) == ""
+        shown = "c => c.toDataURL()"
+        before = [tiles.nth(k).evaluate(shown) for k in range(12)]
+        page.get_by_role("button", name="B", exact=True).click()
+        status.filter(has_text="networks of B took").wait_for(timeout=60_000)
+        assert all(tiles.nth(k).evaluate(shown) != before[k] for k in range(12))
         assert complaints == []
 
 

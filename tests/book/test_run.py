@@ -564,3 +564,20 @@ def test_a_notebook_that_is_two_pages_has_labels_of_its_own(tmp_path):
     assert ":label: again-one-half\n" in changed
     assert "{solution} again-one-half\n" in changed
     assert changed.endswith("\none-half-more")
+
+
+def test_the_start_says_how_long_what_is_kept_and_where_to_look(project):
+    from gahb_book.run.outcomes import Outcome, forecast, write_outcome
+
+    places, pages = Places(project), load_pages(project)
+    said = forecast(pages, places, 2)
+    assert "about 10 s (2 of them for the first time here), 2 at once; 0 values" in said
+    write_outcome(Outcome("a_one", "ok", 300.0, "", 500.0), places)
+    (project / "book" / "kept").mkdir()
+    (project / "book" / "kept" / "f.0.json").write_text("{}")
+    said = forecast(pages, places, 2)
+    assert "about 4 minutes (1 of them for the first time here), 2 at once; 1 values" in said
+    assert str(places.executed("*")) in said
+    places.html.mkdir(parents=True)
+    (places.html / "index.html").write_text("")
+    assert "index.html (as it was built last)" in forecast(pages, places, 1)
