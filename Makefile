@@ -7,7 +7,7 @@ NOTEBOOKS = $(wildcard book/*.ipynb book/_templates/*.ipynb)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pdf lint test verify check serve train bench lock links release clean clean-env
+.PHONY: help env book pdf lint test verify check js serve train bench lock links release clean clean-env
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,14 @@ lint: env
 
 check: lint  ## style, and the tests that need neither pages nor a browser
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
+
+js:  ## JavaScript: types, style and tests in node (npm brings the tools of the first two)
+	@command -v node >/dev/null || { echo "js: node is not here, nothing is checked"; exit 0; }; \
+	if command -v npm >/dev/null; then \
+	  { [ -d node_modules ] || npm install --no-audit --no-fund --no-package-lock; } \
+	  && npm run --silent types && npm run --silent format || exit 1; \
+	else echo "js: npm is not here, types and style are not checked"; fi; \
+	node --test tests/js/
 
 test: env  ## style, unit tests, every page, the HTML, each page in the browser
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \

@@ -1,23 +1,14 @@
 """The exact denoiser where σ is not known: the posterior mean over images and noise levels."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gahb_core.checks import check_floating, check_series
-from gahb_core.denoisers.contract import Denoiser
+from gahb_core.denoisers.contract import DensityDenoiser
 
 LEAST = 1e-4  # of a level or a contrast; beyond, single precision loses y
-
-
-class Exact(Denoiser, Protocol):
-    """An exact denoiser: E[x | y] at a known σ, with the density of y."""
-
-    def log_density(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """Return log p_σ(y), shape (B,)."""
-        ...
 
 
 class BlindMean:
@@ -37,7 +28,7 @@ class BlindMean:
     """
 
     def __init__(
-        self, denoiser: Exact, sigmas: Tensor, contrasts: Tensor, log_prior: Tensor
+        self, denoiser: DensityDenoiser, sigmas: Tensor, contrasts: Tensor, log_prior: Tensor
     ) -> None:
         self.denoiser, self.sigmas = denoiser, sigmas
         self.contrasts, self.log_prior = contrasts, log_prior
@@ -76,7 +67,9 @@ class BlindMean:
 
 
 def blind_denoiser(
-    denoiser: Exact, sigmas: Sequence[float] | Tensor, contrasts: Sequence[float] | Tensor = (1.0,)
+    denoiser: DensityDenoiser,
+    sigmas: Sequence[float] | Tensor,
+    contrasts: Sequence[float] | Tensor = (1.0,),
 ) -> BlindMean:
     """Return the exact denoiser of images whose noise level, and contrast, are not known.
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,15 +14,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toys import TOYS, Toy, conv, make_toy
+from toys import Toy, conv, make_toy
 
 from gahb_book import browser, chapters
 from gahb_book.browser.figure import STATIC
 from gahb_book.chapters.start import draw_blur, encode_start, fit_start
 from gahb_book.site.assets import _lighten, find_networks, page_assets
 from gahb_core.data import load_images
-from gahb_core.denoisers import residual_denoiser
-from gahb_core.jacobian import linearize
 from gahb_core.networks.layers import PUSH, SUBTRACT
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
 from gahb_core.networks.transformer import Transformer
@@ -312,7 +311,7 @@ def test_scripts_lose_comments_and_nothing_else():
 
 
 def test_the_kernel_is_small_and_is_what_its_source_compiles_to(tmp_path):
-    embedded = re.search(r'KERNEL = "([^"]+)"', (STATIC / "engine.js").read_text())[1]
+    embedded = re.search(r'KERNEL =\s+"([^"]+)"', (STATIC / "engine.js").read_text())[1]
     assert len(base64.b64decode(embedded)) < 1024
     compiler = os.environ.get("GAHB_ASC") or shutil.which("asc")
     if compiler is None:
@@ -323,34 +322,25 @@ def test_the_kernel_is_small_and_is_what_its_source_compiles_to(tmp_path):
     assert built.read_bytes() == base64.b64decode(embedded)
 
 
-# --- the engine in node -----------------------------------------------------------------------
+# --- the engine in node, against what torch finds ---------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in TOYS if name != "wide kernels"])
-def test_the_engine_runs_what_layers_say(name):
-    """A network of another order of layers, by its layers alone: estimate, J v and Jᵀu in node."""
+def test_the_engine_and_methods_pass_their_tests_in_node():
     if not shutil.which("node"):
-        pytest.skip("node is not here: the engine is tested in the browser alone")
-    net, generator = make_toy(name).float(), torch.Generator().manual_seed(2)
-    y, v, u = (torch.randn(1, 1, 12, 8, generator=generator) for _ in "yvu")
-    header, content = browser.pack_network(net, name)
-    found = run_in_node(header, content, y=y, v=v, u=u)
-    products = linearize(residual_denoiser(net), y)
-    wanted = {"x": products.x_hat, "Jv": products.push(v), "Jtu": products.pull(u)}
-    for answer in found:  # by the kernel, and without WebAssembly
-        for key, value in wanted.items():
-            exact = value.detach().numpy().ravel()
-            np.testing.assert_allclose(answer[key], exact, atol=1e-4 * abs(exact).max(), rtol=0)
+        pytest.skip("node is not here: engine and methods are tested in the browser alone")
+    asked = ["node", "--test", "--test-reporter=spec", "tests/js/"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout + done.stderr
 
 
-def run_in_node(header, content, y, **vectors):
-    """What the engine makes of an image and of vectors, with its kernel and without."""
-    asked = {"header": header, "data": base64.b64encode(content).decode()}
-    asked |= {"H": y.shape[-2], "W": y.shape[-1]}
-    asked |= {k: x.ravel().tolist() for k, x in {"y": y, **vectors}.items()}
-    done = subprocess.run(
-        ["node", ROOT / "tests/js/run.js"], input=json.dumps(asked), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert not done.returncode, done.stderr
-    return json.loads(done.stdout)
+def test_fixtures_of_the_engine_are_what_torch_finds_now():
+    made = runpy.run_path(str(ROOT / "tests/js/make_fixtures.py"))
+    kept, now = json.loads(made["FILE"].read_text()), json.loads(json.dumps(made["make"]()))
+    assert kept["networks"].keys() == now["networks"].keys()
+    for name, one in now["networks"].items():
+        same = [key for key in ("header", "data") if one[key] == kept["networks"][name][key]]
+        assert same == ["header", "data"], f"{name}: python tests/js/make_fixtures.py"
+        for key in ("y", "x", "Jv", "Jtu"):
+            np.testing.assert_allclose(one[key], kept["networks"][name][key], atol=1e-4)
+    for key, value in now["methods"].items():
+        np.testing.assert_allclose(value, kept["methods"][key], atol=1e-4)

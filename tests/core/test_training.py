@@ -126,7 +126,7 @@ def test_state_of_another_recipe_is_refused(tmp_path):
 def saved(tmp_path_factory):
     """The bytes of a state, as saved after three steps of sixty; threads change the last bits."""
     path = tmp_path_factory.mktemp("state") / "state"
-    state = loop._State(SMALL, "cpu")
+    state = loop._State(make_network(SMALL), SMALL, "cpu")
     images = open_images("fashion", "A", 64)
     for _ in range(3):
         loop._take_step(state, make_batch(SMALL, images, state.step))

@@ -20,7 +20,7 @@ def test_a_recipe_takes_a_step_in_its_smoke_form(name):
         images = open_images(recipe.dataset, recipe.split, recipe.num, recipe.size)
     except MissingData as error:
         pytest.skip(str(error))
-    state = _State(recipe, "cpu")
+    state = _State(make_network(recipe), recipe, "cpu")
     loss = _take_step(state, make_batch(recipe, images, 0))
     assert 0 < float(loss) < torch.inf
     assert all(torch.isfinite(v).all() for v in state.net.state_dict().values())

@@ -9,7 +9,8 @@
 "use strict";
 
 function gahbEngine() {
-  const KERNEL = "AGFzbQEAAAABGQNgAn9/AGADf39/AGAKf39/f39/f39/fwACDwEDZW52Bm1lbW9yeQIAAAMEAwABAgcfBARjb252AAIEcmVsdQAABG1hc2sAAQZtZW1vcnkCAArwBQM+ACAAIAFqIQEDQCAAIAFJBEAgAP0MAAAAAAAAAAAAAAAAAAAAACAA/QAEAP3pAf0LBAAgAEEQaiEADAELCwtMACAAIAJqIQIDQCAAIAJJBEAgACAA/QAEACAB/QAEAP0MAAAAAAAAAAAAAAAAAAAAAP1E/U79CwQAIABBEGohACABQRBqIQEMAQsLC+EEAgt/C3sgBkEEakEAIAlBA0YbIRMgAyAJIAlsQQR0bCEUA0AgBCASSgRAQQAhDgNAIAUgDksEQP0MAAAAAAAAAAAAAAAAAAAAACEV/QwAAAAAAAAAAAAAAAAAAAAAIRb9DAAAAAAAAAAAAAAAAAAAAAAhF/0MAAAAAAAAAAAAAAAAAAAAACEY/QwAAAAAAAAAAAAAAAAAAAAAIRn9DAAAAAAAAAAAAAAAAAAAAAAhGv0MAAAAAAAAAAAAAAAAAAAAACEb/QwAAAAAAAAAAAAAAAAAAAAAIRwgAiELIAAgDmogE2shDUEAIQ8DQCADIA9KBEAgDSEKQQAhEANAIAkgEEoEQCAKIQxBACERA0AgCSARSgRAIBUgC/0JAgAiHiAM/QAEACId/eYB/eQBIRUgGSAeIAz9AAQQIh795gH95AEhGSAWIAv9CQIEIh8gHf3mAf3kASEWIBogHyAe/eYB/eQBIRogFyAL/QkCCCIfIB395gH95AEhFyAbIB8gHv3mAf3kASEbIBggC/0JAgwiHyAd/eYB/eQBIRggHCAfIB795gH95AEhHCALQRBqIQsgDEEEaiEMIBFBAWohEQwBCwsgBiAKaiEKIBBBAWohEAwBCwsgByANaiENIA9BAWohDwwBCwsgASAOaiIKIBX9CwQAIAogGf0LBBAgCCAKaiIKIBb9CwQAIAogGv0LBBAgCCAKaiIKIBf9CwQAIAogG/0LBBAgCCAKaiIKIBj9CwQAIAogHP0LBBAgDkEgaiEODAELCyACIBRqIQIgASAIQQJ0aiEBIBJBAWohEgwBCwsL";
+  const KERNEL =
+    "AGFzbQEAAAABGQNgAn9/AGADf39/AGAKf39/f39/f39/fwACDwEDZW52Bm1lbW9yeQIAAAMEAwABAgcfBARjb252AAIEcmVsdQAABG1hc2sAAQZtZW1vcnkCAArwBQM+ACAAIAFqIQEDQCAAIAFJBEAgAP0MAAAAAAAAAAAAAAAAAAAAACAA/QAEAP3pAf0LBAAgAEEQaiEADAELCwtMACAAIAJqIQIDQCAAIAJJBEAgACAA/QAEACAB/QAEAP0MAAAAAAAAAAAAAAAAAAAAAP1E/U79CwQAIABBEGohACABQRBqIQEMAQsLC+EEAgt/C3sgBkEEakEAIAlBA0YbIRMgAyAJIAlsQQR0bCEUA0AgBCASSgRAQQAhDgNAIAUgDksEQP0MAAAAAAAAAAAAAAAAAAAAACEV/QwAAAAAAAAAAAAAAAAAAAAAIRb9DAAAAAAAAAAAAAAAAAAAAAAhF/0MAAAAAAAAAAAAAAAAAAAAACEY/QwAAAAAAAAAAAAAAAAAAAAAIRn9DAAAAAAAAAAAAAAAAAAAAAAhGv0MAAAAAAAAAAAAAAAAAAAAACEb/QwAAAAAAAAAAAAAAAAAAAAAIRwgAiELIAAgDmogE2shDUEAIQ8DQCADIA9KBEAgDSEKQQAhEANAIAkgEEoEQCAKIQxBACERA0AgCSARSgRAIBUgC/0JAgAiHiAM/QAEACId/eYB/eQBIRUgGSAeIAz9AAQQIh795gH95AEhGSAWIAv9CQIEIh8gHf3mAf3kASEWIBogHyAe/eYB/eQBIRogFyAL/QkCCCIfIB395gH95AEhFyAbIB8gHv3mAf3kASEbIBggC/0JAgwiHyAd/eYB/eQBIRggHCAfIB795gH95AEhHCALQRBqIQsgDEEEaiEMIBFBAWohEQwBCwsgBiAKaiEKIBBBAWohEAwBCwsgByANaiENIA9BAWohDwwBCwsgASAOaiIKIBX9CwQAIAogGf0LBBAgCCAKaiIKIBb9CwQAIAogGv0LBBAgCCAKaiIKIBf9CwQAIAogG/0LBBAgCCAKaiIKIBj9CwQAIAogHP0LBBAgDkEgaiEODAELCyACIBRqIQIgASAIQQJ0aiEBIBJBAWohEgwBCwsL";
   const MAX_FLOATS = 2 ** 28; // a gigabyte
 
   function fail(text) {
@@ -19,34 +20,42 @@ function gahbEngine() {
   // --- bytes ---------------------------------------------------------------------------------
 
   function fromBase64(text) {
-    const raw = atob(text), bytes = new Uint8Array(raw.length);
+    const raw = atob(text),
+      bytes = new Uint8Array(raw.length);
     for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
     return bytes;
   }
 
   /** Return the SHA-256 of bytes in hexadecimal digits (crypto.subtle is missing on plain http). */
   function sha256(bytes) {
-    const primes = [], root = (p, power) => ((p ** power % 1) * 2 ** 32) | 0;
+    const primes = [],
+      root = (p, power) => ((p ** power % 1) * 2 ** 32) | 0;
     for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
-    const K = primes.map((p) => root(p, 1 / 3)), h = primes.slice(0, 8).map((p) => root(p, 1 / 2));
-    const length = ((bytes.length + 72) >> 6) << 6, view = new DataView(new ArrayBuffer(length));
+    const K = primes.map((p) => root(p, 1 / 3)),
+      h = primes.slice(0, 8).map((p) => root(p, 1 / 2));
+    const length = ((bytes.length + 72) >> 6) << 6,
+      view = new DataView(new ArrayBuffer(length));
     new Uint8Array(view.buffer).set(bytes);
     view.setUint8(bytes.length, 128);
     view.setUint32(length - 8, Math.floor(bytes.length / 2 ** 29));
     view.setUint32(length - 4, (bytes.length << 3) >>> 0);
-    const w = new Int32Array(64), turn = (x, n) => (x >>> n) | (x << (32 - n));
+    const w = new Int32Array(64),
+      turn = (x, n) => (x >>> n) | (x << (32 - n));
     for (let start = 0; start < length; start += 64) {
       for (let i = 0; i < 64; i++) {
         if (i < 16) w[i] = view.getInt32(start + 4 * i);
         else {
-          const a = w[i - 15], b = w[i - 2];
-          const s0 = turn(a, 7) ^ turn(a, 18) ^ (a >>> 3), s1 = turn(b, 17) ^ turn(b, 19) ^ (b >>> 10);
+          const a = w[i - 15],
+            b = w[i - 2];
+          const s0 = turn(a, 7) ^ turn(a, 18) ^ (a >>> 3),
+            s1 = turn(b, 17) ^ turn(b, 19) ^ (b >>> 10);
           w[i] = w[i - 16] + s0 + w[i - 7] + s1;
         }
       }
       let [a, b, c, d, e, f, g, q] = h;
       for (let i = 0; i < 64; i++) {
-        const s1 = turn(e, 6) ^ turn(e, 11) ^ turn(e, 25), s0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
+        const s1 = turn(e, 6) ^ turn(e, 11) ^ turn(e, 25),
+          s0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
         const t = (q + s1 + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
         const u = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
         [q, g, f, e, d, c, b, a] = [g, f, e, (d + t) | 0, c, b, a, (t + u) | 0];
@@ -57,7 +66,9 @@ function gahbEngine() {
   }
 
   function fromHalf(bits) {
-    const e = (bits >> 10) & 31, m = bits & 1023, sign = bits >> 15 ? -1 : 1;
+    const e = (bits >> 10) & 31,
+      m = bits & 1023,
+      sign = bits >> 15 ? -1 : 1;
     return sign * (e ? (1 + m / 1024) * 2 ** (e - 15) : m * 2 ** -24);
   }
 
@@ -65,6 +76,12 @@ function gahbEngine() {
 
   let compiled; // undefined: not tried yet; null: no WebAssembly, or none with vectors
 
+  /**
+   * @typedef {{conv: Function, relu: Function, mask: Function, buffer: ArrayBuffer, simd: boolean}} Kernel
+   * @param {number} pages of memory, 64 kB each
+   * @param {boolean} plain without WebAssembly
+   * @returns {Kernel}
+   */
   function kernelFor(pages, plain) {
     if (compiled === undefined) {
       try {
@@ -75,33 +92,56 @@ function gahbEngine() {
     }
     if (compiled && !plain) {
       const memory = new WebAssembly.Memory({ initial: pages });
-      return { ...new WebAssembly.Instance(compiled, { env: { memory } }).exports, buffer: memory.buffer, simd: true };
+      const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+      return /** @type {any} */ ({ ...exports, buffer: memory.buffer, simd: true });
     }
     return plainKernel(new ArrayBuffer(pages * 65536));
   }
 
   /** The kernel's three functions in JavaScript, for browsers without WebAssembly's vectors. */
   function plainKernel(buffer) {
-    const x = new Float32Array(buffer), four = new Float32Array(4);
+    const x = new Float32Array(buffer),
+      four = new Float32Array(4);
     function conv(src, dst, weights, channels, blocks, bytes, row, planeIn, planeOut, side) {
-      [src, dst, weights, bytes, row, planeIn, planeOut] = [src, dst, weights, bytes, row, planeIn, planeOut].map((a) => a >> 2);
-      const taps = side * side, shift = new Int32Array(taps);
+      [src, dst, weights, bytes, row, planeIn, planeOut] = [src, dst, weights, bytes, row, planeIn, planeOut].map(
+        (a) => a >> 2,
+      );
+      const taps = side * side,
+        shift = new Int32Array(taps);
       for (let t = 0; t < taps; t++) shift[t] = side === 3 ? (Math.floor(t / 3) - 1) * row + (t % 3) - 1 : 0;
       for (let o = 0; o < 4 * blocks; o++) {
         const to = dst + o * planeOut;
         x.fill(0, to, to + bytes);
         for (let c = 0; c < channels; c++) {
-          const w = weights + ((o >> 2) * channels + c) * taps * 4 + (o & 3), from = src + c * planeIn;
+          const w = weights + ((o >> 2) * channels + c) * taps * 4 + (o & 3),
+            from = src + c * planeIn;
           if (taps === 1) {
             const k = x[w];
             if (k !== 0) for (let i = 0; i < bytes; i++) x[to + i] += k * x[from + i];
           } else {
-            const k0 = x[w], k1 = x[w + 4], k2 = x[w + 8], k3 = x[w + 12], k4 = x[w + 16];
-            const k5 = x[w + 20], k6 = x[w + 24], k7 = x[w + 28], k8 = x[w + 32];
-            let p = from - row - 1, q = from - 1, r = from + row - 1;
+            const k0 = x[w],
+              k1 = x[w + 4],
+              k2 = x[w + 8],
+              k3 = x[w + 12],
+              k4 = x[w + 16];
+            const k5 = x[w + 20],
+              k6 = x[w + 24],
+              k7 = x[w + 28],
+              k8 = x[w + 32];
+            let p = from - row - 1,
+              q = from - 1,
+              r = from + row - 1;
             for (let i = 0; i < bytes; i++, p++, q++, r++) {
-              x[to + i] += k0 * x[p] + k1 * x[p + 1] + k2 * x[p + 2] + k3 * x[q] + k4 * x[q + 1] + k5 * x[q + 2]
-                + k6 * x[r] + k7 * x[r + 1] + k8 * x[r + 2];
+              x[to + i] +=
+                k0 * x[p] +
+                k1 * x[p + 1] +
+                k2 * x[p + 2] +
+                k3 * x[q] +
+                k4 * x[q + 1] +
+                k5 * x[q + 2] +
+                k6 * x[r] +
+                k7 * x[r + 1] +
+                k8 * x[r + 2];
             }
           }
         }
@@ -132,15 +172,17 @@ function gahbEngine() {
   /** How many poolings lie between the full and the coarsest resolution. */
   function depthOf(layers) {
     let depth = 0;
-    return Math.max(0, ...layers.map(([op]) => (depth += (op === "pool") - (op === "up"))));
+    return Math.max(0, ...layers.map(([op]) => (depth += Number(op === "pool") - Number(op === "up"))));
   }
 
   /** Follow the channels through the layers; refuse what does not fit together. */
   function checkLayers(header) {
-    const { name, layers, channels } = header, skips = [];
+    const { name, layers, channels } = header,
+      skips = [];
     let now = channels.in;
     for (const [i, layer] of layers.entries()) {
-      const wrong = () => fail(`network ${name}: layer ${i} (${layer.join(" ")}) does not fit the ${now} channels before it`);
+      const wrong = () =>
+        fail(`network ${name}: layer ${i} (${layer.join(" ")}) does not fit the ${now} channels before it`);
       if (layer[0] === "push") skips.push(now);
       else if (layer[0] === "cat") now += skips.length ? skips.pop() : wrong();
       else if (layer[0] === "add") skips.pop() === now || wrong();
@@ -149,7 +191,8 @@ function gahbEngine() {
         now = layer[2];
       } else if (layer[0] !== "pool") wrong();
     }
-    if (now !== channels.out || skips.length) fail(`network ${name}: its layers end with ${now} channels, not ${channels.out}`);
+    if (now !== channels.out || skips.length)
+      fail(`network ${name}: its layers end with ${now} channels, not ${channels.out}`);
   }
 
   /** Return the weights of each layer as floats: halves, floats, or 16-bit steps of a scale a channel. */
@@ -169,22 +212,26 @@ function gahbEngine() {
       steps: [2, (p) => view.getInt16(p, true)],
     };
     const weights = header.layers.filter(shapeOf).map((layer, i) => {
-      const shape = shapeOf(layer), [kind, scaled] = header.stored[i] || [];
+      const shape = shapeOf(layer),
+        [kind, scaled] = header.stored[i] || [];
       if (!kinds[kind]) fail(`network ${header.name}: weights of an unknown kind, ${kind}`);
       const w = take(kinds[kind][0], sizeOf(shape), kinds[kind][1]);
       if (scaled) {
-        const scale = take(4, shape[0], float), each = sizeOf(shape.slice(1));
+        const scale = take(4, shape[0], float),
+          each = sizeOf(shape.slice(1));
         for (let j = 0; j < w.length; j++) w[j] *= scale[Math.floor(j / each)];
       }
       return w;
     });
-    if (at !== bytes.length) fail(`network ${header.name}: its header describes ${at} bytes of weights, not ${bytes.length}`);
+    if (at !== bytes.length)
+      fail(`network ${header.name}: its header describes ${at} bytes of weights, not ${bytes.length}`);
     return weights;
   }
 
   /** Return the network of a header and its weights (base64); refuse one that is cut, changed or foreign. */
   function load(header, data, name = header && header.name) {
-    if (!header || header.format !== 1 || !Array.isArray(header.layers)) fail(`network ${name}: not a file of this version`);
+    if (!header || header.format !== 1 || !Array.isArray(header.layers))
+      fail(`network ${name}: not a file of this version`);
     if (header.name !== name) fail(`network ${name}: the file holds another one, ${header.name}`);
     let bytes;
     try {
@@ -192,7 +239,8 @@ function gahbEngine() {
     } catch {
       fail(`network ${name}: its weights are not base64`);
     }
-    if (sha256(bytes) !== header.sha256) fail(`network ${name}: its weights are not those of its header (SHA-256 differs): cut or changed`);
+    if (sha256(bytes) !== header.sha256)
+      fail(`network ${name}: its weights are not those of its header (SHA-256 differs): cut or changed`);
     checkLayers(header);
     return new Network(header, unpack(header, bytes));
   }
@@ -202,7 +250,9 @@ function gahbEngine() {
   const ceil = (n, step) => Math.ceil(n / step) * step;
 
   function geometry(H, W) {
-    const S = W + 1, length = ceil(H * S, 8), lead = ceil(S + 1, 4);
+    const S = W + 1,
+      length = ceil(H * S, 8),
+      lead = ceil(S + 1, 4);
     return { H, W, S, length, lead, plane: ceil(lead + length + S + 1, 4) };
   }
 
@@ -211,7 +261,8 @@ function gahbEngine() {
     const packed = new Float32Array(ceil(out, 4) * inner * taps);
     for (let o = 0; o < out; o++) {
       for (let i = 0; i < inner; i++) {
-        for (let t = 0; t < taps; t++) packed[(((o >> 2) * inner + i) * taps + t) * 4 + (o & 3)] = w[(o * inner + i) * taps + t];
+        for (let t = 0; t < taps; t++)
+          packed[(((o >> 2) * inner + i) * taps + t) * 4 + (o & 3)] = w[(o * inner + i) * taps + t];
       }
     }
     return packed;
@@ -249,8 +300,10 @@ function gahbEngine() {
         return address;
       };
       this.steps = [];
-      const { layers, channels } = network.header, skips = [];
-      const join = (i) => { // where the up-convolution before a "cat" puts what was kept behind its own
+      const { layers, channels } = network.header,
+        skips = [];
+      const join = (i) => {
+        // where the up-convolution before a "cat" puts what was kept behind its own
         const pooled = layers[i + 1] && layers[i][0] === "push" && layers[i + 1][0] === "pool";
         const taker = pooled ? takerOf(layers, i) : 0;
         return taker && layers[taker][0] === "cat" && layers[taker - 1][0] === "up" ? layers[taker - 1][2] : 0;
@@ -263,7 +316,8 @@ function gahbEngine() {
         if (op === "conv") {
           const { ahead, back } = packed.shift();
           const first = join(i + 1);
-          if (first) { // written where it will be concatenated
+          if (first) {
+            // written where it will be concatenated
             const joint = tensor(first + out, from.geo);
             reserve(4 * from.geo.plane); // the kernel writes planes by four
             now = { ...tensor(out, from.geo, joint.address + first * from.geo.plane), joint };
@@ -273,16 +327,26 @@ function gahbEngine() {
           now = tensor(from.C, geometry(from.geo.H / 2, from.geo.W / 2));
           this.steps.push({ op, from, to: now, kept: Boolean(from.joint) });
         } else if (op === "up") {
-          const { ahead, back } = packed.shift(), skip = layers[i + 1] && layers[i + 1][0] === "cat" && skips.at(-1);
+          const { ahead, back } = packed.shift(),
+            skip = layers[i + 1] && layers[i + 1][0] === "cat" && skips.at(-1);
           const wide = tensor(4 * out, from.geo);
-          this.steps.push({ op: "conv", from, to: wide, side: 1, relu: false, ahead: weights(ahead), back: weights(back) });
+          this.steps.push({
+            op: "conv",
+            from,
+            to: wide,
+            side: 1,
+            relu: false,
+            ahead: weights(ahead),
+            back: weights(back),
+          });
           now = tensor(out, geometry(2 * from.geo.H, 2 * from.geo.W), skip && skip.joint ? skip.joint.address : null);
           this.steps.push({ op: "spread", from: wide, to: now });
         } else if (op === "push") {
           if (!from.joint) this.steps.push({ op: "fork", from, to: tensor(from.C, from.geo) });
           skips.push(from.joint ? from : this.steps.at(-1).to);
         } else if (op === "cat") {
-          const skip = skips.pop(), { C, geo } = from;
+          const skip = skips.pop(),
+            { C, geo } = from;
           now = skip.joint || tensor(C + skip.C, geo);
           const at = (c) => tensor(0, geo, now.address + c * geo.plane);
           if (!skip.joint) this.steps.push({ op: "place", from, to: at(0) }, { op: "place", from: skip, to: at(C) });
@@ -298,7 +362,8 @@ function gahbEngine() {
     build(top, plain) {
       // activations and weights first, then, at the same distances, the vectors that are pushed and pulled
       this.far = top;
-      if (2 * top > MAX_FLOATS) fail(`an image of ${this.input.geo.H} × ${this.input.geo.W} is too large for this network here`);
+      if (2 * top > MAX_FLOATS)
+        fail(`an image of ${this.input.geo.H} × ${this.input.geo.W} is too large for this network here`);
       this.kernel = kernelFor(Math.ceil((2 * top * 4) / 65536) + 1, plain);
       this.x = new Float32Array(this.kernel.buffer);
       for (const [address, w] of this.constant) this.x.set(w, address);
@@ -314,8 +379,20 @@ function gahbEngine() {
     }
 
     convolve(from, to, weights, side, far) {
-      const first = ({ address, geo }) => 4 * (address + far + geo.lead), g = from.geo;
-      this.kernel.conv(first(from), first(to), 4 * weights, from.C, ceil(to.C, 4) / 4, 4 * g.length, 4 * g.S, 4 * g.plane, 4 * g.plane, side);
+      const first = ({ address, geo }) => 4 * (address + far + geo.lead),
+        g = from.geo;
+      this.kernel.conv(
+        first(from),
+        first(to),
+        4 * weights,
+        from.C,
+        ceil(to.C, 4) / 4,
+        4 * g.length,
+        4 * g.S,
+        4 * g.plane,
+        4 * g.plane,
+        side,
+      );
     }
 
     /** For each coarse pixel: its address in `coarse` and that of the first of its four in `fine`. */
@@ -330,14 +407,18 @@ function gahbEngine() {
     }
 
     pool(from, to, far) {
-      const x = this.x, S = from.geo.S, plane = to.geo.plane;
+      const x = this.x,
+        S = from.geo.S,
+        plane = to.geo.plane;
       this.eachBlock(to, from, far, (p, q, c) => {
         x[p + c * plane] = 0.25 * (x[q] + x[q + 1] + x[q + S] + x[q + S + 1]);
       });
     }
 
     spread(from, to, far) {
-      const x = this.x, S = to.geo.S, plane = from.geo.plane;
+      const x = this.x,
+        S = to.geo.S,
+        plane = from.geo.plane;
       this.eachBlock(from, to, far, (p, q, c) => {
         const o = p + 4 * c * plane;
         x[q] = x[o];
@@ -347,8 +428,11 @@ function gahbEngine() {
       });
     }
 
-    unpool(from, to, far, kept) { // adds where what was pooled went on over the skip as well
-      const x = this.x, S = from.geo.S, plane = to.geo.plane;
+    unpool(from, to, far, kept) {
+      // adds where what was pooled went on over the skip as well
+      const x = this.x,
+        S = from.geo.S,
+        plane = to.geo.plane;
       if (!kept) x.fill(0, from.address + far, from.address + far + from.C * from.geo.plane);
       this.eachBlock(to, from, far, (p, q, c) => {
         const quarter = 0.25 * x[p + c * plane];
@@ -360,7 +444,9 @@ function gahbEngine() {
     }
 
     unspread(from, to, far) {
-      const x = this.x, S = to.geo.S, plane = from.geo.plane;
+      const x = this.x,
+        S = to.geo.S,
+        plane = from.geo.plane;
       this.eachBlock(from, to, far, (p, q, c) => {
         const o = p + 4 * c * plane;
         x[o] = x[q];
@@ -383,7 +469,8 @@ function gahbEngine() {
       this.place(from, to, far);
     }
 
-    unfork(from, to, far) { // adds: the other branch has come back already
+    unfork(from, to, far) {
+      // adds: the other branch has come back already
       this.accumulate(to, from, far);
     }
 
@@ -398,14 +485,17 @@ function gahbEngine() {
     }
 
     accumulate(from, to, far) {
-      const x = this.x, p = from.address + far, q = to.address + far;
+      const x = this.x,
+        p = from.address + far,
+        q = to.address + far;
       for (let i = 0; i < from.C * from.geo.plane; i++) x[q + i] += x[p + i];
     }
 
     put({ C, geo, address }, values, far) {
       for (let c = 0; c < C; c++) {
         for (let r = 0; r < geo.H; r++) {
-          const p = address + far + c * geo.plane + geo.lead + r * geo.S, q = (c * geo.H + r) * geo.W;
+          const p = address + far + c * geo.plane + geo.lead + r * geo.S,
+            q = (c * geo.H + r) * geo.W;
           for (let s = 0; s < geo.W; s++) this.x[p + s] = values[q + s];
         }
       }
@@ -429,7 +519,8 @@ function gahbEngine() {
         if (op !== "conv") this[op](from, to, far, kept);
         else {
           this.convolve(from, to, ahead, side, far);
-          const bytes = 4 * to.C * to.geo.plane, p = 4 * (to.address + far);
+          const bytes = 4 * to.C * to.geo.plane,
+            p = 4 * (to.address + far);
           if (relu && far) this.kernel.mask(p, 4 * to.address, bytes);
           else if (relu) this.kernel.relu(p, bytes);
           if (!relu || !far) this.clean(to, far);
@@ -466,7 +557,8 @@ function gahbEngine() {
     }
 
     packed(i, [op, inner, out, side]) {
-      const taps = op === "up" ? 1 : side * side, wide = op === "up" ? 4 * out : out;
+      const taps = op === "up" ? 1 : side * side,
+        wide = op === "up" ? 4 * out : out;
       const w = op === "up" ? asPointwise(this.weights[i], inner, out) : this.weights[i];
       return { ahead: pack(w, wide, inner, taps), back: pack(transpose(w, wide, inner, taps), inner, wide, taps) };
     }
@@ -474,7 +566,8 @@ function gahbEngine() {
     /** Return the plan for H × W, kept for the two sizes used last. */
     plan(H, W) {
       const key = `${H}×${W}${this.plain ? " plain" : ""}`;
-      if (H % this.step || W % this.step || !(H >= this.step) || !(W >= this.step)) fail(`this network takes images whose sides are multiples of ${this.step}, not ${H} × ${W}`);
+      if (H % this.step || W % this.step || !(H >= this.step) || !(W >= this.step))
+        fail(`this network takes images whose sides are multiples of ${this.step}, not ${H} × ${W}`);
       const plan = this.plans.get(key) || new Plan(this, H, W, this.plain);
       this.plans.delete(key);
       this.plans.set(key, plan);
@@ -494,14 +587,16 @@ function gahbEngine() {
 
   class Point {
     constructor(network, plan, y, given) {
-      const { in: inner, out } = network.header.channels, size = plan.input.geo.H * plan.input.geo.W;
+      const { in: inner, out } = network.header.channels,
+        size = plan.input.geo.H * plan.input.geo.W;
       this.network = network;
       this.plan = plan;
       this.direct = network.header.estimate === "direct";
       this.told = (inner - out) * size;
       this.size = out * size;
       if (y.length !== this.size) fail(`y must have ${this.size} values, not ${y.length}`);
-      if ((given ? given.length : 0) !== this.told) fail(`given must have ${this.told} values, not ${given ? given.length : 0}`);
+      if ((given ? given.length : 0) !== this.told)
+        fail(`given must have ${this.told} values, not ${given ? given.length : 0}`);
       this.full = new Float32Array(this.told + this.size);
       if (given) this.full.set(given);
       this.full.set(y, this.told);
@@ -513,7 +608,8 @@ function gahbEngine() {
       return this.direct ? net : net.map((n, i) => v[i] - n);
     }
 
-    own() { // another point may have used the buffers since
+    own() {
+      // another point may have used the buffers since
       if (this.plan.owner === this) return;
       this.plan.owner = this;
       this.plan.ahead(this.full, 0);
@@ -539,13 +635,15 @@ function gahbEngine() {
     /** Return what u pulls back to y and to the low band that was given, { y, given }. */
     pullBoth(u) {
       this.own();
-      const back = this.plan.back(u), sign = this.direct ? 1 : -1;
+      const back = this.plan.back(u),
+        sign = this.direct ? 1 : -1;
       return { y: this.combine(u, back.subarray(this.told)), given: back.slice(0, this.told).map((v) => sign * v) };
     }
 
     /** Return S v, S = (J + Jᵀ)/2. */
     symmetric(v) {
-      const a = this.push(v), b = this.pull(v);
+      const a = this.push(v),
+        b = this.pull(v);
       return a.map((x, i) => 0.5 * (x + b[i]));
     }
 

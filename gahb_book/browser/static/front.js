@@ -3,37 +3,76 @@
 
 GAHB.figures.front = function (box, data, { say, network }) {
   const { element, button, slider, paint, call, panel, group, mark } = GAHB;
-  const W = data.size, H = W, N = W * W, NUM = 12;
+  const W = data.size,
+    H = W,
+    N = W * W,
+    NUM = 12;
   const examples = GAHB.images(data.examples, N);
   const picture = box.querySelector(".gahb-live-picture");
 
-  let x = Float32Array.from(examples[data.first]), sigma = data.sigma, seed = 1, item = data.networks[0];
-  let y = null, estimate = null, owner = ""; // what is shown, and the network that made it: set together
+  let x = Float32Array.from(examples[data.first]),
+    sigma = data.sigma,
+    seed = 1,
+    item = data.networks[0];
+  let y = null,
+    estimate = null,
+    owner = ""; // what is shown, and the network that made it: set together
   let reached = null; // the last estimate of the ascent
-  let atoms = [], ink = 1, spectrumJob = null, busy = false, stale = false, chosen = 0;
-  let cursor = [W >> 1, H >> 1], swaying = 0, swayed = -1, pointed = null;
+  let atoms = [],
+    ink = 1,
+    spectrumJob = null,
+    busy = false,
+    stale = false,
+    chosen = 0;
+  let cursor = [W >> 1, H >> 1],
+    swaying = 0,
+    swayed = -1,
+    pointed = null;
 
   // --- what the reader sees ------------------------------------------------------------------
 
   const keys = "arrow keys move the brush, space draws, backspace wipes, with shift the brush draws as it moves";
-  const drawing = panel("x, your drawing", `the clean image, to draw on: ${keys}`, { tabIndex: 0, role: "application" });
+  const drawing = panel("x, your drawing", `the clean image, to draw on: ${keys}`, {
+    tabIndex: 0,
+    role: "application",
+  });
   const noisy = panel("y = x + σz", "the noisy image");
-  const clean = panel("f(y), the estimate", "the network's estimate: point at a pixel, or move over it with the arrow keys, to see the filter that makes it", { tabIndex: 0, role: "application" });
+  const clean = panel(
+    "f(y), the estimate",
+    "the network's estimate: point at a pixel, or move over it with the arrow keys, to see the filter that makes it",
+    { tabIndex: 0, role: "application" },
+  );
   const rest = panel("y − f(y)", "the residual, or the filter of the pixel pointed at");
   drawing.canvas.classList.add("gahb-live-draw");
   const panels = [drawing, noisy, clean, rest];
 
   const tiles = Array.from({ length: NUM }, (_, k) => {
-    const canvas = element("canvas", { className: "gahb-live-pixels" }), value = element("span", { className: "gahb-live-value" });
+    const canvas = element("canvas", { className: "gahb-live-pixels" }),
+      value = element("span", { className: "gahb-live-value" });
     const bar = element("span", { className: "gahb-live-bar" });
-    const tile = element("button", { type: "button", className: "gahb-live-atom", "aria-label": `eigenvector ${k + 1}: hold to move the estimate along it` }, canvas, bar, value);
+    const tile = element(
+      "button",
+      {
+        type: "button",
+        className: "gahb-live-atom",
+        "aria-label": `eigenvector ${k + 1}: hold to move the estimate along it`,
+      },
+      canvas,
+      bar,
+      value,
+    );
     return { canvas, value, bar, tile };
   });
   const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
 
   const s = data.sigmas;
   const level = slider({
-    label: "noise σ", min: 0, max: s.length - 1, step: 1, value: s.indexOf(sigma), show: (i) => s[i].toFixed(2),
+    label: "noise σ",
+    min: 0,
+    max: s.length - 1,
+    step: 1,
+    value: s.indexOf(sigma),
+    show: (i) => s[i].toFixed(2),
     onInput: (i) => {
       sigma = s[i];
       refresh();
@@ -44,22 +83,54 @@ GAHB.figures.front = function (box, data, { say, network }) {
     drawing.box.classList.toggle("gahb-live-waiting", running);
     if (!running) refresh();
   });
-  const file = element("input", { type: "file", accept: "image/*", className: "gahb-live-hidden", tabIndex: -1, "aria-label": "a photograph of your own" });
-  const photo = button("your photograph", () => file.click(), { title: "from a file or the camera; it does not leave this machine" });
+  const file = element("input", {
+    type: "file",
+    accept: "image/*",
+    className: "gahb-live-hidden",
+    tabIndex: -1,
+    "aria-label": "a photograph of your own",
+  });
+  const photo = button("your photograph", () => file.click(), {
+    title: "from a file or the camera; it does not leave this machine",
+  });
   const nets = data.networks.map((n) => button(n.label, () => chooseNetwork(n)));
   const thumbs = examples.map((image, i) => {
     const canvas = element("canvas", { className: "gahb-live-pixels" });
     paint(canvas, image, H, W);
-    return element("button", { type: "button", className: "gahb-live-thumb", "aria-label": data.names[i], onclick: () => take(image) }, canvas);
+    return element(
+      "button",
+      { type: "button", className: "gahb-live-thumb", "aria-label": data.names[i], onclick: () => take(image) },
+      canvas,
+    );
   });
   const stage = element(
-    "div", { className: "gahb-live-stage" },
+    "div",
+    { className: "gahb-live-stage" },
     element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
-    element("div", { className: "gahb-live-tools" }, level, ascent.button, button("other noise", () => { seed++; refresh(); })),
+    element(
+      "div",
+      { className: "gahb-live-tools" },
+      level,
+      ascent.button,
+      button("other noise", () => {
+        seed++;
+        refresh();
+      }),
+    ),
     element("div", { className: "gahb-live-atoms" }, ...tiles.map((t) => t.tile)),
-    element("div", { className: "gahb-live-tools" },
-      group("start from", ...thumbs, photo, file, button("nothing", () => take(new Float32Array(N)))),
-      group("brush", ...pens), group("a network that learned", ...nets)),
+    element(
+      "div",
+      { className: "gahb-live-tools" },
+      group(
+        "start from",
+        ...thumbs,
+        photo,
+        file,
+        button("nothing", () => take(new Float32Array(N))),
+      ),
+      group("brush", ...pens),
+      group("a network that learned", ...nets),
+    ),
     status, // last: it grows, and the buttons keep their places
   );
   picture.before(stage);
@@ -117,7 +188,11 @@ GAHB.figures.front = function (box, data, { say, network }) {
   function showRest() {
     rest.title.textContent = "y − f(y)";
     rest.value.textContent = "";
-    show(rest, y.map((v, i) => v - estimate[i]), true);
+    show(
+      rest,
+      y.map((v, i) => v - estimate[i]),
+      true,
+    );
   }
 
   // --- what the worker computes --------------------------------------------------------------
@@ -143,7 +218,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
     busy = false;
   }
 
-  async function denoise(net) { // it shows nothing once a newer picture is asked for by `refresh`
+  async function denoise(net) {
+    // it shows nothing once a newer picture is asked for by `refresh`
     await network(net);
     remind();
     if (ascent.running() || net !== item) return;
@@ -165,7 +241,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
     spectrumJob = null;
   }
 
-  function spectrum(tol, most) { // at what is shown
+  function spectrum(tol, most) {
+    // at what is shown
     forget();
     const begun = performance.now();
     const draw = (step) => {
@@ -175,25 +252,36 @@ GAHB.figures.front = function (box, data, { say, network }) {
         show(tiles[k], atom, true);
         showFactor(k, step.lam[k], step.residuals[k]);
       });
-      const worst = Math.max(...step.residuals), seconds = (performance.now() - begun) / 1000;
+      const worst = Math.max(...step.residuals),
+        seconds = (performance.now() - begun) / 1000;
       status.textContent = `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s: the least exact of ${step.residuals.length} is off by ${worst.toFixed(3)}.`;
     };
     const args = { net: owner, y, H, W, num: NUM, tol, most, start: atoms.length ? atoms : null };
     const job = call("eigenpairs", args, draw);
     spectrumJob = job;
-    job.then((last) => {
-      if (!last.stopped) draw(last);
-      if (spectrumJob === job) spectrumJob = null;
-    }).catch((error) => spectrumJob === job && failed(error));
+    job
+      .then((last) => {
+        if (!last.stopped) draw(last);
+        if (spectrumJob === job) spectrumJob = null;
+      })
+      .catch((error) => spectrumJob === job && failed(error));
   }
 
   async function climb(run) {
     reached = null;
-    const net = item, random = () => Math.floor(Math.random() * 2 ** 31);
+    const net = item,
+      random = () => Math.floor(Math.random() * 2 ** 31);
     await run.ready(network(net));
     forget();
-    const start = GAHB.methods.noise(N, random()).map((z) => 0.5 + z), showStep = (step) => showClimb(step, net);
-    const last = await run.owned(run.call("ascend", { net: net.name, y: start, H, W, beta: 0.1, sigmaEnd: 0.02, pace: data.pace, seed: random() }, showStep));
+    const start = GAHB.methods.noise(N, random()).map((z) => 0.5 + z),
+      showStep = (step) => showClimb(step, net);
+    const last = await run.owned(
+      run.call(
+        "ascend",
+        { net: net.name, y: start, H, W, beta: 0.1, sigmaEnd: 0.02, pace: data.pace, seed: random() },
+        showStep,
+      ),
+    );
     showStep(last);
     keep(last.estimate);
   }
@@ -226,10 +314,11 @@ GAHB.figures.front = function (box, data, { say, network }) {
   function dab(px, py, radius = 1.5) {
     chosen++;
     ascent.end();
-    for (let r = 0; r < H; r++) for (let c = 0; c < W; c++) {
-      const reach = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(c + 0.5 - px, r + 0.5 - py)));
-      x[r * W + c] += reach * (ink - x[r * W + c]);
-    }
+    for (let r = 0; r < H; r++)
+      for (let c = 0; c < W; c++) {
+        const reach = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(c + 0.5 - px, r + 0.5 - py)));
+        x[r * W + c] += reach * (ink - x[r * W + c]);
+      }
   }
 
   const place = (canvas, event) => {
@@ -246,8 +335,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
   });
   drawing.canvas.addEventListener("pointermove", (event) => {
     if (!from) return;
-    const to = place(drawing.canvas, event), steps = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / 0.7);
-    for (let i = 1; i <= steps; i++) dab(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps);
+    const to = place(drawing.canvas, event),
+      steps = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / 0.7);
+    for (let i = 1; i <= steps; i++)
+      dab(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps);
     from = to;
     refresh();
   });
@@ -267,7 +358,8 @@ GAHB.figures.front = function (box, data, { say, network }) {
       refresh();
     } else showDrawing();
   });
-  for (const kind of ["focus", "blur"]) drawing.canvas.addEventListener(kind, () => drawing.canvas.dataset.live && showDrawing());
+  for (const kind of ["focus", "blur"])
+    drawing.canvas.addEventListener(kind, () => drawing.canvas.dataset.live && showDrawing());
 
   // --- a photograph --------------------------------------------------------------------------
 
@@ -277,7 +369,9 @@ GAHB.figures.front = function (box, data, { say, network }) {
     if (!picked) return;
     const mine = ++chosen;
     if (!readsPixels()) {
-      say("This browser, against fingerprinting, gives a page noise in place of the pixels of a picture: your photograph would be noise. Allow the page to read its canvas, or draw.");
+      say(
+        "This browser, against fingerprinting, gives a page noise in place of the pixels of a picture: your photograph would be noise. Allow the page to read its canvas, or draw.",
+      );
       return;
     }
     try {
@@ -290,18 +384,27 @@ GAHB.figures.front = function (box, data, { say, network }) {
 
   /** Return whether a canvas gives back what was written on it, but for the last bits. */
   function readsPixels() {
-    const side = 16, pen = element("canvas", { width: side, height: side }).getContext("2d", { willReadFrequently: true });
-    const written = new ImageData(Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : (37 * i) % 256)), side, side);
+    const side = 16,
+      pen = element("canvas", { width: side, height: side }).getContext("2d", { willReadFrequently: true });
+    const written = new ImageData(
+      Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : (37 * i) % 256)),
+      side,
+      side,
+    );
     pen.putImageData(written, 0, 0);
     const read = pen.getImageData(0, 0, side, side).data;
     return read.filter((v, i) => Math.abs(v - written.data[i]) > 2).length < 0.05 * read.length;
   }
 
   async function readPhoto(picked) {
-    let source = await createImageBitmap(picked, { imageOrientation: "from-image" });
-    let side = Math.min(source.width, source.height), left = (source.width - side) / 2, top = (source.height - side) / 2;
-    for (;;) { // halve by halves: one great step would leave out pixels
-      const next = Math.max(W, side > 2 * W ? Math.ceil(side / 2) : W), canvas = element("canvas", { width: next, height: next });
+    let source = /** @type {any} */ (await createImageBitmap(picked, { imageOrientation: "from-image" }));
+    let side = Math.min(source.width, source.height),
+      left = (source.width - side) / 2,
+      top = (source.height - side) / 2;
+    for (;;) {
+      // halve by halves: one great step would leave out pixels
+      const next = Math.max(W, side > 2 * W ? Math.ceil(side / 2) : W),
+        canvas = element("canvas", { width: next, height: next });
       const pen = canvas.getContext("2d", { willReadFrequently: true });
       pen.imageSmoothingQuality = "high";
       pen.drawImage(source, left, top, side, side, 0, 0, next, next);
@@ -309,7 +412,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
       if (next === W) break;
     }
     const { data: rgba } = source.getContext("2d").getImageData(0, 0, W, H);
-    return Float32Array.from({ length: N }, (_, i) => (0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2]) / 255);
+    return Float32Array.from(
+      { length: N },
+      (_, i) => (0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2]) / 255,
+    );
   }
 
   // --- filters, and the way along an eigenvector ---------------------------------------------
@@ -320,9 +426,10 @@ GAHB.figures.front = function (box, data, { say, network }) {
     if (filterBusy || ascent.running() || !estimate) return;
     filterBusy = true;
     try {
-      for (let done = null, of = null; pointed && !ascent.running() && (done !== pointed || of !== y);) {
+      for (let done = null, of = null; pointed && !ascent.running() && (done !== pointed || of !== y); ) {
         [done, of] = [pointed, y];
-        const [c, r] = done, filter = await call("filter", { net: owner, y: of, H, W, pixel: r * W + c });
+        const [c, r] = done,
+          filter = await call("filter", { net: owner, y: of, H, W, pixel: r * W + c });
         if (!pointed || of !== y) continue;
         show(rest, filter, true);
         rest.title.textContent = "filter of this pixel";
@@ -343,10 +450,11 @@ GAHB.figures.front = function (box, data, { say, network }) {
     }
   }
   const pixelOf = (event) => moved(place(clean.canvas, event).map(Math.floor), [0, 0]);
-  for (const kind of ["pointermove", "pointerdown"]) clean.canvas.addEventListener(kind, (event) => {
-    point(pixelOf(event));
-    if (kind === "pointerdown" && !estimate) refresh(); // and then the filter
-  });
+  for (const kind of ["pointermove", "pointerdown"])
+    clean.canvas.addEventListener(kind, (event) => {
+      point(pixelOf(event));
+      if (kind === "pointerdown" && !estimate) refresh(); // and then the filter
+    });
   clean.canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
   document.addEventListener("pointerdown", (event) => event.target !== clean.canvas && leave()); // a finger's, elsewhere
   clean.canvas.addEventListener("blur", leave);
@@ -365,17 +473,24 @@ GAHB.figures.front = function (box, data, { say, network }) {
   function sway(k) {
     if (!estimate || !atoms[k] || ascent.running()) return;
     swayed = k;
-    const mine = ++swaying, atom = atoms[k], most = GAHB.scaleOf(atom);
-    const begun = performance.now(), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const mine = ++swaying,
+      atom = atoms[k],
+      most = GAHB.scaleOf(atom);
+    const begun = performance.now(),
+      still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const frame = (now) => {
       if (mine !== swaying || ascent.running()) return;
       const along = still ? 1 : Math.sin((now - begun) / 260);
-      show(clean, estimate.map((v, i) => v + (0.6 * along * atom[i]) / most));
+      show(
+        clean,
+        estimate.map((v, i) => v + (0.6 * along * atom[i]) / most),
+      );
       if (!still) requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
   }
-  function atRest(k) { // what another began goes on
+  function atRest(k) {
+    // what another began goes on
     if (swayed !== k) return;
     swaying++;
     swayed = -1;

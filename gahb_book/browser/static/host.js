@@ -5,13 +5,22 @@
 /** The worker: answers { id, kind, args } with { id, result } or { id, error }, long work with { id, progress } on
  *  the way; { id, stop } ends it within a step. Jobs take turns. */
 function gahbWorker(engine, methods, port) {
-  const networks = new Map(), points = new Map(), sets = new Map(), stopped = new Set();
-  const BREATH = 12, PICTURE = 50; // milliseconds between looks at the mail, and between pictures
+  const networks = new Map(),
+    points = new Map(),
+    sets = new Map(),
+    stopped = new Set();
+  const BREATH = 12,
+    PICTURE = 50; // milliseconds between looks at the mail, and between pictures
 
   const same = (a, b) => a === b || (a && b && a.length === b.length && a.every((x, i) => x === b[i]));
 
   function network(name) {
-    return networks.get(name) || (() => { throw new Error(`network ${name} has not been loaded`); })();
+    return (
+      networks.get(name) ||
+      (() => {
+        throw new Error(`network ${name} has not been loaded`);
+      })()
+    );
   }
 
   /** Return the point at y, the last one again where nothing changed. */
@@ -55,8 +64,12 @@ function gahbWorker(engine, methods, port) {
         yield { ...step, wait: args.pace || 0 };
       }
     },
-    coarseToFine({ low, details, y, H, W, pixel = null }) { // with the filter of a pixel, if one is asked for
-      const at = (net) => (values, h, w, given = null) => pointAt({ net, y: values, H: h, W: w, given });
+    coarseToFine({ low, details, y, H, W, pixel = null }) {
+      // with the filter of a pixel, if one is asked for
+      const at =
+        (net) =>
+        (values, h, w, given = null) =>
+          pointAt({ net, y: values, H: h, W: w, given });
       const { estimate, pull } = methods.coarseToFine(y, H, W, at(low), details.map(at));
       return { estimate, filter: pixel === null ? null : pull(estimate.map((_, i) => Number(i === pixel))) };
     },
@@ -73,18 +86,23 @@ function gahbWorker(engine, methods, port) {
     },
   };
 
-  const channel = new MessageChannel(), waiting = [];
+  const channel = new MessageChannel(),
+    waiting = [];
   channel.port1.onmessage = () => waiting.shift()();
-  const breathe = (pause) => new Promise((done) => {
-    if (pause > 0) setTimeout(done, pause);
-    else {
-      waiting.push(done);
-      channel.port2.postMessage(0);
-    }
-  });
+  const breathe = (pause) =>
+    new Promise((done) => {
+      if (pause > 0) setTimeout(done, pause);
+      else {
+        waiting.push(done);
+        channel.port2.postMessage(0);
+      }
+    });
 
   async function run(id, steps) {
-    let result, breath = performance.now(), shown = -Infinity, last = performance.now();
+    let result,
+      breath = performance.now(),
+      shown = -Infinity,
+      last = performance.now();
     for (const step of steps) {
       const now = performance.now();
       if (step) {
@@ -122,14 +140,16 @@ function gahbWorker(engine, methods, port) {
 }
 
 (function () {
-  const GAHB = (globalThis.GAHB = globalThis.GAHB || {});
+  const GAHB = /** @type {any} */ (globalThis.GAHB = globalThis.GAHB || {});
   if (GAHB.call) return; // another figure of the page brought it
   GAHB.figures = GAHB.figures || {};
 
   // --- the worker ----------------------------------------------------------------------------
 
-  const calls = new Map(), networks = new Map();
-  let worker = null, count = 0;
+  const calls = new Map(),
+    networks = new Map();
+  let worker = null,
+    count = 0;
 
   function startWorker() {
     const source = `"use strict";(${gahbWorker})((${gahbEngine})(), (${gahbMethods})(), self);`;
@@ -157,7 +177,8 @@ function gahbWorker(engine, methods, port) {
   /** Return a promise of the worker's answer; its `stop()` ends long work, which then answers { stopped: true }. */
   GAHB.call = function (kind, args = {}, onProgress = null) {
     worker = worker || startWorker();
-    const id = ++count, promise = new Promise((resolve, reject) => calls.set(id, { resolve, reject, onProgress }));
+    const id = ++count,
+      promise = /** @type {any} */ (new Promise((resolve, reject) => calls.set(id, { resolve, reject, onProgress })));
     worker.postMessage({ id, kind, args });
     promise.stop = () => worker && worker.postMessage({ id, stop: true });
     return promise;
@@ -167,7 +188,7 @@ function gahbWorker(engine, methods, port) {
 
   /** Called by a network's script. */
   GAHB.receive = function (header, data) {
-    const script = document.currentScript;
+    const script = /** @type {any} */ (document.currentScript);
     if (script && script.received) script.received({ header, data });
   };
 
@@ -175,7 +196,11 @@ function gahbWorker(engine, methods, port) {
 
   function addScript(path, received) {
     return new Promise((resolve, reject) => {
-      const script = Object.assign(document.createElement("script"), { src: GAHB.root() + path, received, onload: resolve });
+      const script = Object.assign(document.createElement("script"), {
+        src: GAHB.root() + path,
+        received,
+        onload: resolve,
+      });
       script.onerror = () => reject(new Error(`the file ${path} is missing`));
       document.head.append(script);
     });
@@ -192,7 +217,8 @@ function gahbWorker(engine, methods, port) {
   let library = null;
   GAHB.library = function () {
     const add = (name) => addScript(`_static/live/${name}.js`);
-    library = library || (typeof gahbEngine === "function" ? Promise.resolve() : Promise.all([add("engine"), add("methods")]));
+    library =
+      library || (typeof gahbEngine === "function" ? Promise.resolve() : Promise.all([add("engine"), add("methods")]));
     library.catch(() => (library = null));
     return library.then(() => (GAHB.methods = GAHB.methods || gahbMethods()));
   };
@@ -201,7 +227,9 @@ function gahbWorker(engine, methods, port) {
   GAHB.network = function ({ name, file }, fetch = null) {
     if (!networks.has(name)) {
       const read = () => (fetch ? fetch(name) : GAHB.readFile(file));
-      const loading = GAHB.library().then(read).then((content) => GAHB.call("load", { ...content, name }));
+      const loading = GAHB.library()
+        .then(read)
+        .then((content) => GAHB.call("load", { ...content, name }));
       networks.set(name, loading);
       loading.catch(() => networks.delete(name)); // the next try may find it
     }
@@ -221,17 +249,23 @@ function gahbWorker(engine, methods, port) {
     return made;
   };
 
-  const NEGATIVE = [0, 84, 147], POSITIVE = [188, 70, 0];
+  const NEGATIVE = [0, 84, 147],
+    POSITIVE = [188, 70, 0];
 
   /** Return the size below which 98 of 100 values lie: the full colour of a signed picture. */
-  GAHB.scaleOf = (values) => Math.max(1e-12, Float32Array.from(values, Math.abs).sort()[Math.floor(0.98 * (values.length - 1))]);
+  GAHB.scaleOf = (values) =>
+    Math.max(1e-12, Float32Array.from(values, Math.abs).sort()[Math.floor(0.98 * (values.length - 1))]);
 
   /** Paint values (H × W) on a canvas: grey from 0 to 1, or, with `signed`, blue to red around white at 0. */
   GAHB.paint = function (canvas, values, H, W, signed = false, scale = 0) {
     if (canvas.width !== W || canvas.height !== H) Object.assign(canvas, { width: W, height: H });
-    const picture = new ImageData(W, H), bytes = picture.data, most = signed ? scale || GAHB.scaleOf(values) : 1;
+    const picture = new ImageData(W, H),
+      bytes = picture.data,
+      most = signed ? scale || GAHB.scaleOf(values) : 1;
     for (let i = 0, p = 0; i < H * W; i++, p += 4) {
-      const v = values[i] / most, end = v < 0 ? NEGATIVE : POSITIVE, t = Math.min(1, Math.abs(v));
+      const v = values[i] / most,
+        end = v < 0 ? NEGATIVE : POSITIVE,
+        t = Math.min(1, Math.abs(v));
       for (let k = 0; k < 3; k++) bytes[p + k] = signed ? 255 + (end[k] - 255) * t : 255 * v; // clamped by its kind
       bytes[p + 3] = 255;
     }
@@ -241,7 +275,9 @@ function gahbWorker(engine, methods, port) {
   /** Return images in [0, 1] from bytes in base64, `size` pixels each. */
   GAHB.images = function (text, size) {
     const raw = atob(text);
-    return Array.from({ length: raw.length / size }, (_, n) => Float32Array.from({ length: size }, (_, i) => raw.charCodeAt(n * size + i) / 255));
+    return Array.from({ length: raw.length / size }, (_, n) =>
+      Float32Array.from({ length: size }, (_, i) => raw.charCodeAt(n * size + i) / 255),
+    );
   };
 
   /** Return a titled canvas: { box, canvas, title, value, show(values, H, W, signed) }. */
@@ -254,22 +290,33 @@ function gahbWorker(engine, methods, port) {
       canvas.dataset.live = "yes";
       GAHB.paint(canvas, values, H, W, signed);
     };
-    return { canvas, title, value, show, box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)) };
+    return {
+      canvas,
+      title,
+      value,
+      show,
+      box: element("div", { className: "gahb-live-panel" }, canvas, element("div", {}, title, value)),
+    };
   };
 
-  GAHB.group = (label, ...items) => GAHB.element(
-    "div", { className: "gahb-live-group", role: "group", "aria-label": label },
-    GAHB.element("span", { className: "gahb-live-title", textContent: label }), ...items,
-  );
+  GAHB.group = (label, ...items) =>
+    GAHB.element(
+      "div",
+      { className: "gahb-live-group", role: "group", "aria-label": label },
+      GAHB.element("span", { className: "gahb-live-title", textContent: label }),
+      ...items,
+    );
 
   GAHB.mark = (buttons, chosen) => buttons.forEach((b) => b.setAttribute("aria-pressed", b === chosen));
 
   /** Return buttons of which one is chosen: their names, the index chosen first, and what a choice does. */
   GAHB.choice = function (names, first, onChoose) {
-    const buttons = names.map((name, i) => GAHB.button(name, () => {
-      GAHB.mark(buttons, buttons[i]);
-      onChoose(i);
-    }));
+    const buttons = names.map((name, i) =>
+      GAHB.button(name, () => {
+        GAHB.mark(buttons, buttons[i]);
+        onChoose(i);
+      }),
+    );
     GAHB.mark(buttons, buttons[first]);
     return buttons;
   };
@@ -289,7 +336,13 @@ function gahbWorker(engine, methods, port) {
       onInput(Number(input.value));
     });
     tell();
-    const box = element("label", { className: "gahb-live-slider" }, element("span", { textContent: label }), input, output);
+    const box = element(
+      "label",
+      { className: "gahb-live-slider" },
+      element("span", { textContent: label }),
+      input,
+      output,
+    );
     return Object.assign(box, { input, tell });
   };
 
@@ -300,11 +353,18 @@ function gahbWorker(engine, methods, port) {
   };
 
   // A page that comes back from the browser's memory may find its sliders moved, without a word.
-  addEventListener("pageshow", (event) => event.persisted && setTimeout(() => {
-    for (const input of document.querySelectorAll(".gahb-live-slider input")) {
-      if (input.value !== input.dataset.told) input.dispatchEvent(new Event("input", { bubbles: true }));
-    }
-  }));
+  addEventListener(
+    "pageshow",
+    (event) =>
+      event.persisted &&
+      setTimeout(() => {
+        for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
+          document.querySelectorAll(".gahb-live-slider input")
+        )) {
+          if (input.value !== input.dataset.told) input.dispatchEvent(new Event("input", { bubbles: true }));
+        }
+      }),
+  );
 
   /**
    * Return the button that starts long work and stops it, with the owner of that work. One run at a time, from the
@@ -313,7 +373,7 @@ function gahbWorker(engine, methods, port) {
    * something newer. `begin` ends the run under way and starts one; `stop` lets it end where it stands; `end` takes
    * the figure from it: nothing that it computed is shown any more. `onChange(running)` hears of both.
    */
-  GAHB.runs = function (label, say, work, onChange = () => {}) {
+  GAHB.runs = function (label, say, work, onChange = (/** @type {boolean} */ _) => {}) {
     let current = null;
     const over = {}; // thrown through `work`
     const set = (run) => {
@@ -358,7 +418,10 @@ function gahbWorker(engine, methods, port) {
     };
     const stop = () => current && halt(current);
     // the second click of a double click is no wish to stop
-    const button = GAHB.button(label, (event) => event.detail > 1 || (current ? stop() : begin()), { className: "gahb-live-main", "data-widest": label });
+    const button = GAHB.button(label, (event) => event.detail > 1 || (current ? stop() : begin()), {
+      className: "gahb-live-main",
+      "data-widest": label,
+    });
     return { button, begin, stop, end, running: () => current !== null };
   };
 
@@ -380,7 +443,8 @@ function gahbWorker(engine, methods, port) {
     if (box.dataset.started) return;
     box.dataset.started = "yes";
     const data = JSON.parse(box.querySelector(".gahb-live-data").textContent);
-    const note = box.querySelector(".gahb-live-said"), say = (text) => (note.textContent = text || "");
+    const note = box.querySelector(".gahb-live-said"),
+      say = (text) => (note.textContent = text || "");
     let waiting = 0;
     const network = async (item) => {
       const loading = GAHB.network(item, fetch);

@@ -17,7 +17,8 @@ function gahbMethods() {
   /** Return a function that draws numbers between 0 and 1, the same for the same seed. */
   function randomUniform(seed) {
     let a = (seed * 2654435761 + 1013904223) | 0;
-    const uniform = () => { // mulberry32
+    const uniform = () => {
+      // mulberry32
       a = (a + 0x6d2b79f5) | 0;
       let t = Math.imul(a ^ (a >>> 15), 1 | a);
       t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
@@ -37,7 +38,8 @@ function gahbMethods() {
         spare = null;
         return z;
       }
-      const r = Math.sqrt(-2 * Math.log(1 - uniform())), angle = 2 * Math.PI * uniform();
+      const r = Math.sqrt(-2 * Math.log(1 - uniform())),
+        angle = 2 * Math.PI * uniform();
       spare = r * Math.sin(angle);
       return r * Math.cos(angle);
     };
@@ -70,7 +72,8 @@ function gahbMethods() {
 
   /** Return { index, correlation } of the image of a set that is most like x. */
   function closest(images, x) {
-    const all = images.map((image) => correlation(image, x)), best = Math.max(...all);
+    const all = images.map((image) => correlation(image, x)),
+      best = Math.max(...all);
     return { index: all.indexOf(best), correlation: best };
   }
 
@@ -78,33 +81,43 @@ function gahbMethods() {
 
   /** Return the eigenvalues of a symmetric matrix (rows of numbers), largest first, with unit vectors (Jacobi). */
   function eigenSymmetric(matrix) {
-    const n = matrix.length, A = matrix.map((row) => Float64Array.from(row));
+    const n = matrix.length,
+      A = matrix.map((row) => Float64Array.from(row));
     const V = A.map((_, i) => Float64Array.from({ length: n }, (_, j) => (i === j ? 1 : 0)));
     for (let sweep = 0; sweep < 40; sweep++) {
-      let off = 0, all = 0;
-      for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) {
-        all += A[i][j] ** 2;
-        if (i !== j) off += A[i][j] ** 2;
-      }
+      let off = 0,
+        all = 0;
+      for (let i = 0; i < n; i++)
+        for (let j = 0; j < n; j++) {
+          all += A[i][j] ** 2;
+          if (i !== j) off += A[i][j] ** 2;
+        }
       if (off <= 1e-22 * all) break;
-      for (let p = 0; p < n; p++) for (let q = p + 1; q < n; q++) {
-        if (Math.abs(A[p][q]) < 1e-300) continue;
-        const tau = (A[q][q] - A[p][p]) / (2 * A[p][q]);
-        const t = (tau < 0 ? -1 : 1) / (Math.abs(tau) + Math.hypot(1, tau)), c = 1 / Math.hypot(1, t), s = t * c;
-        const [Ap, Aq, Vp, Vq] = [A[p], A[q], V[p], V[q]];
-        for (let k = 0; k < n; k++) {
-          const a = A[k][p], b = A[k][q];
-          A[k][p] = c * a - s * b;
-          A[k][q] = s * a + c * b;
+      for (let p = 0; p < n; p++)
+        for (let q = p + 1; q < n; q++) {
+          if (Math.abs(A[p][q]) < 1e-300) continue;
+          const tau = (A[q][q] - A[p][p]) / (2 * A[p][q]);
+          const t = (tau < 0 ? -1 : 1) / (Math.abs(tau) + Math.hypot(1, tau)),
+            c = 1 / Math.hypot(1, t),
+            s = t * c;
+          const [Ap, Aq, Vp, Vq] = [A[p], A[q], V[p], V[q]];
+          for (let k = 0; k < n; k++) {
+            const a = A[k][p],
+              b = A[k][q];
+            A[k][p] = c * a - s * b;
+            A[k][q] = s * a + c * b;
+          }
+          for (let k = 0; k < n; k++) {
+            const a = Ap[k],
+              b = Aq[k],
+              u = Vp[k],
+              v = Vq[k];
+            Ap[k] = c * a - s * b;
+            Aq[k] = s * a + c * b;
+            Vp[k] = c * u - s * v;
+            Vq[k] = s * u + c * v;
+          }
         }
-        for (let k = 0; k < n; k++) {
-          const a = Ap[k], b = Aq[k], u = Vp[k], v = Vq[k];
-          Ap[k] = c * a - s * b;
-          Aq[k] = s * a + c * b;
-          Vp[k] = c * u - s * v;
-          Vq[k] = s * u + c * v;
-        }
-      }
     }
     const order = A.map((_, i) => i).sort((i, j) => A[j][j] - A[i][i]);
     return { values: order.map((i) => A[i][i]), vectors: order.map((i) => V[i]) };
@@ -137,9 +150,12 @@ function gahbMethods() {
 
   /** The best approximations to `num` eigenpairs within the space of Q, SQ = S Q; T = QᵀSQ is kept. */
   function ritz(Q, SQ, T, num) {
-    const { values, vectors } = eigenSymmetric(T), count = Math.min(num, Q.length);
-    const lam = values.slice(0, count), weights = vectors.slice(0, count);
-    const atoms = weights.map((w) => mix(w, Q)), images = weights.map((w) => mix(w, SQ));
+    const { values, vectors } = eigenSymmetric(T),
+      count = Math.min(num, Q.length);
+    const lam = values.slice(0, count),
+      weights = vectors.slice(0, count);
+    const atoms = weights.map((w) => mix(w, Q)),
+      images = weights.map((w) => mix(w, SQ));
     const residuals = lam.map((l, k) => {
       let s = 0;
       for (let i = 0; i < atoms[k].length; i++) s += (images[k][i] - l * atoms[k][i]) ** 2;
@@ -152,10 +168,17 @@ function gahbMethods() {
    *  Block Lanczos with full reorthogonalisation and thick restarts; `start`: vectors near those sought, such as
    *  the last picture's. It ends when every residual ‖S e − λ e‖ is at most `tol`. An undefined yield is a breath. */
   function* eigenpairs(point, { num = 12, tol = 0.02, block = 4, start = null, seed = 0, most = 400, keep = 64 } = {}) {
-    const draw = randomNormal(seed), size = point.size;
+    const draw = randomNormal(seed),
+      size = point.size;
     if (!(num >= 1 && num <= size)) throw new Error(`num must lie in 1 … ${size}, not ${num}`);
-    let rows = start && start.length ? start : Array.from({ length: Math.min(Math.max(block, 1), size) }, () => Float32Array.from({ length: size }, draw));
-    let Q = [], SQ = [], T = [], products = 0;
+    let rows =
+      start && start.length
+        ? start
+        : Array.from({ length: Math.min(Math.max(block, 1), size) }, () => Float32Array.from({ length: size }, draw));
+    let Q = [],
+      SQ = [],
+      T = [],
+      products = 0;
     rows = orthonormalize(rows, Q, draw);
     while (rows.length) {
       for (const row of rows) {
@@ -192,11 +215,13 @@ function gahbMethods() {
 
   /** Yield tr J from sign vectors, { value, error, count }, better each time (Hutchinson). */
   function* estimateTrace(point, { num = 64, seed = 0 } = {}) {
-    const draw = randomNormal(seed), seen = [];
+    const draw = randomNormal(seed),
+      seen = [];
     while (seen.length < num) {
       const z = Float32Array.from({ length: point.size }, () => (draw() < 0 ? -1 : 1));
       seen.push(dot(z, point.push(z)));
-      const count = seen.length, value = seen.reduce((a, b) => a + b) / count;
+      const count = seen.length,
+        value = seen.reduce((a, b) => a + b) / count;
       const spread = Math.sqrt(seen.reduce((s, x) => s + (x - value) ** 2, 0) / Math.max(1, count - 1));
       yield { value, error: count > 1 ? spread / Math.sqrt(count) : Infinity, count };
     }
@@ -209,12 +234,16 @@ function gahbMethods() {
   /** Return the levels of the law σ_t = (1 − β h_t) σ_{t−1}, to the first below sigmaEnd. */
   function schedule({ sigma0 = 1, sigmaEnd = 0.01, h = 0.01, ramp = true, beta = 0.1 } = {}) {
     const levels = [sigma0];
-    while (levels[levels.length - 1] >= sigmaEnd) levels.push(levels[levels.length - 1] * (1 - beta * stepSize(levels.length, h, ramp)));
+    while (levels[levels.length - 1] >= sigmaEnd)
+      levels.push(levels[levels.length - 1] * (1 - beta * stepSize(levels.length, h, ramp)));
     return levels;
   }
 
   function checkAscent({ h, beta, sigmaEnd }) {
-    for (const [name, value] of [["h", h], ["beta", beta]]) {
+    for (const [name, value] of [
+      ["h", h],
+      ["beta", beta],
+    ]) {
       if (!(value > 0 && value <= 1)) throw new Error(`${name} must be in (0, 1], not ${value}`);
     }
     if (!(sigmaEnd > 0 && sigmaEnd < Infinity)) throw new Error(`sigmaEnd must be positive, not ${sigmaEnd}`);
@@ -224,16 +253,31 @@ function gahbMethods() {
    *  `f`: (y, σ) → estimate. `sigma0`: the level of y0 where it is known; else it is read off the residual.
    *  `draw`: () → a standard normal number, or (iteration) → an array of them. */
   function* ascend(f, y0, options = {}) {
-    const { h = 0.01, ramp = true, beta = 0.1, sigmaEnd = 0.01, sigma0 = null, seed = 0, most = 10000, sigmaMax = 2, draws = null } = options;
+    const {
+      h = 0.01,
+      ramp = true,
+      beta = 0.1,
+      sigmaEnd = 0.01,
+      sigma0 = null,
+      seed = 0,
+      most = 10000,
+      sigmaMax = 2,
+      draws = null,
+    } = options;
     checkAscent({ h, beta, sigmaEnd });
     const draw = randomNormal(seed);
-    let y = Float32Array.from(y0), level = sigma0;
+    let y = Float32Array.from(y0),
+      level = sigma0;
     for (let t = 0; t <= most; t++) {
-      const estimate = f(y, level), size = stepSize(t + 1, h, ramp);
+      const estimate = f(y, level),
+        size = stepSize(t + 1, h, ramp);
       let sum = 0;
       for (let i = 0; i < y.length; i++) sum += (estimate[i] - y[i]) ** 2;
       const sigma = sigma0 === null ? Math.sqrt(sum / y.length) : level;
-      if (!(sigma <= sigmaMax)) throw new Error(`the noise level is ${sigma.toPrecision(3)} at step ${t}, above ${sigmaMax}: the ascent diverged`);
+      if (!(sigma <= sigmaMax))
+        throw new Error(
+          `the noise level is ${sigma.toPrecision(3)} at step ${t}, above ${sigmaMax}: the ascent diverged`,
+        );
       const active = sigma >= sigmaEnd;
       yield { iteration: t, y, estimate, sigma, active, h: size };
       if (!active) return;
@@ -249,9 +293,11 @@ function gahbMethods() {
   function impose(measured) {
     if (measured.kind === "pixels") return (x) => x.map((v, i) => (measured.mask[i] ? measured.values[i] : v));
     if (measured.kind !== "blocks") throw new Error(`measured.kind must be "pixels" or "blocks", not ${measured.kind}`);
-    const { low, W, factor } = measured, w = W / factor;
+    const { low, W, factor } = measured,
+      w = W / factor;
     return (x) => {
-      const gap = Float64Array.from(low), block = (i) => Math.floor(Math.floor(i / W) / factor) * w + Math.floor((i % W) / factor);
+      const gap = Float64Array.from(low),
+        block = (i) => Math.floor(Math.floor(i / W) / factor) * w + Math.floor((i % W) / factor);
       x.forEach((v, i) => (gap[block(i)] -= v / factor ** 2));
       return x.map((v, i) => v + gap[block(i)]);
     };
@@ -268,36 +314,51 @@ function gahbMethods() {
         for (let i = 0; i < y.length; i++) s += (y[i] - x[i]) ** 2;
         return -s / (2 * sigma * sigma);
       });
-      const top = Math.max(...logits), weights = logits.map((l) => Math.exp(l - top));
+      const top = Math.max(...logits),
+        weights = logits.map((l) => Math.exp(l - top));
       const total = weights.reduce((a, b) => a + b);
-      return mix(weights.map((w) => w / total), images);
+      return mix(
+        weights.map((w) => w / total),
+        images,
+      );
     };
   }
 
   /** Return { low, details } of one image (H × W): low the block means, details horizontal, vertical, diagonal. */
   function haarSplit(x, H, W) {
-    const h = H / 2, w = W / 2, low = new Float32Array(h * w), details = new Float32Array(3 * h * w);
+    const h = H / 2,
+      w = W / 2,
+      low = new Float32Array(h * w),
+      details = new Float32Array(3 * h * w);
     if (H % 2 || W % 2) throw new Error(`both sides must be even, not ${H} × ${W}`);
-    for (let r = 0; r < h; r++) for (let s = 0; s < w; s++) {
-      const p = 2 * r * W + 2 * s, q = r * w + s, [a, b, c, d] = [x[p], x[p + 1], x[p + W], x[p + W + 1]];
-      low[q] = (a + b + c + d) / 4;
-      details[q] = (a + b - c - d) / 4;
-      details[h * w + q] = (a - b + c - d) / 4;
-      details[2 * h * w + q] = (a - b - c + d) / 4;
-    }
+    for (let r = 0; r < h; r++)
+      for (let s = 0; s < w; s++) {
+        const p = 2 * r * W + 2 * s,
+          q = r * w + s,
+          [a, b, c, d] = [x[p], x[p + 1], x[p + W], x[p + W + 1]];
+        low[q] = (a + b + c + d) / 4;
+        details[q] = (a + b - c - d) / 4;
+        details[h * w + q] = (a - b + c - d) / 4;
+        details[2 * h * w + q] = (a - b - c + d) / 4;
+      }
     return { low, details };
   }
 
   /** Return the image (2h × 2w) that haarSplit takes to these bands (h × w). */
   function haarMerge(low, details, h, w) {
-    const x = new Float32Array(4 * h * w), W = 2 * w, n = h * w;
-    for (let r = 0; r < h; r++) for (let s = 0; s < w; s++) {
-      const q = r * w + s, p = 2 * r * W + 2 * s, [l, a, b, c] = [low[q], details[q], details[n + q], details[2 * n + q]];
-      x[p] = l + a + b + c;
-      x[p + 1] = l + a - b - c;
-      x[p + W] = l - a + b - c;
-      x[p + W + 1] = l - a - b + c;
-    }
+    const x = new Float32Array(4 * h * w),
+      W = 2 * w,
+      n = h * w;
+    for (let r = 0; r < h; r++)
+      for (let s = 0; s < w; s++) {
+        const q = r * w + s,
+          p = 2 * r * W + 2 * s,
+          [l, a, b, c] = [low[q], details[q], details[n + q], details[2 * n + q]];
+        x[p] = l + a + b + c;
+        x[p + 1] = l + a - b - c;
+        x[p + W] = l - a + b - c;
+        x[p + W + 1] = l - a - b + c;
+      }
     return x;
   }
 
@@ -305,8 +366,11 @@ function gahbMethods() {
    *  network, detailsAt[j](bands, h, w, given) that of the details of level j, finest first. Backwards, the low band
    *  that each level was told is pulled back as well. */
   function coarseToFine(y, H, W, lowAt, detailsAt) {
-    const points = [], bands = [];
-    let low = y, h = H, w = W;
+    const points = [],
+      bands = [];
+    let low = y,
+      h = H,
+      w = W;
     for (const _ of detailsAt) {
       const both = haarSplit(low, h, w);
       [low, h, w] = [both.low, h / 2, w / 2];
@@ -320,9 +384,11 @@ function gahbMethods() {
     }
     const pull = (u) => {
       const parts = [];
-      let down = u, [r, s] = [H, W];
+      let down = u,
+        [r, s] = [H, W];
       for (const point of points) {
-        const both = haarSplit(down, r, s), back = point.pullBoth(both.details.map((v) => 4 * v));
+        const both = haarSplit(down, r, s),
+          back = point.pullBoth(both.details.map((v) => 4 * v));
         down = both.low.map((v, i) => 4 * v + back.given[i]);
         parts.push(back.y);
         [r, s] = [r / 2, s / 2];
@@ -340,20 +406,27 @@ function gahbMethods() {
   /** Return fixed orthonormal bases of images W × W, name → { analyze, synthesize }: pixels, plane waves (Hartley's
    *  form, its own inverse), and Haar wavelets on `levels` scales. As in the room bases. */
   function fixedBases(W, levels = 3) {
-    const table = (f) => Float64Array.from({ length: W * W }, (_, i) => f((2 * Math.PI * Math.floor(i / W) * (i % W)) / W) / Math.sqrt(W));
-    const cosines = table(Math.cos), sines = table(Math.sin);
+    const table = (f) =>
+      Float64Array.from({ length: W * W }, (_, i) => f((2 * Math.PI * Math.floor(i / W) * (i % W)) / W) / Math.sqrt(W));
+    const cosines = table(Math.cos),
+      sines = table(Math.sin);
     const times = (a, b) => {
       const out = new Float64Array(W * W);
-      for (let i = 0; i < W; i++) for (let k = 0; k < W; k++) for (let j = 0; j < W; j++) out[i * W + j] += a[i * W + k] * b[k * W + j];
+      for (let i = 0; i < W; i++)
+        for (let k = 0; k < W; k++) for (let j = 0; j < W; j++) out[i * W + j] += a[i * W + k] * b[k * W + j];
       return out;
     };
     const waves = (x) => {
-      const [c, s] = [times(cosines, x), times(sines, x)], sum = cosines.map((v, i) => v + sines[i]), gap = cosines.map((v, i) => v - sines[i]);
+      const [c, s] = [times(cosines, x), times(sines, x)],
+        sum = cosines.map((v, i) => v + sines[i]),
+        gap = cosines.map((v, i) => v - sines[i]);
       const [a, b] = [times(c, sum), times(s, gap)];
       return Float32Array.from(a, (v, i) => v + b[i]);
     };
     const split = (x) => {
-      let low = x, side = W, details = [];
+      let low = x,
+        side = W,
+        details = [];
       for (let j = 0; j < levels; j++, side /= 2) {
         const bands = haarSplit(low, side, side);
         details = [...bands.details.map((v) => v * 2 ** (j + 1)), ...details];
@@ -362,10 +435,17 @@ function gahbMethods() {
       return Float32Array.from([...low.map((v) => v * 2 ** levels), ...details]);
     };
     const join = (c) => {
-      let side = W >> levels, at = side * side, low = c.slice(0, at).map((v) => v / 2 ** levels);
+      let side = W >> levels,
+        at = side * side,
+        low = c.slice(0, at).map((v) => v / 2 ** levels);
       for (let j = levels; j > 0; j--, side *= 2) {
         const next = at + 3 * side * side;
-        low = haarMerge(low, c.slice(at, next).map((v) => v / 2 ** j), side, side);
+        low = haarMerge(
+          low,
+          c.slice(at, next).map((v) => v / 2 ** j),
+          side,
+          side,
+        );
         at = next;
       }
       return low;
@@ -378,8 +458,27 @@ function gahbMethods() {
   }
 
   return {
-    coarseToFine, fixedBases, dot, norm, randomUniform, randomNormal, noise, addNoise, psnr, correlation, closest, eigenSymmetric, eigenpairs, estimateTrace, stepSize, schedule, ascend,
-    impose, memory, haarSplit, haarMerge,
+    coarseToFine,
+    fixedBases,
+    dot,
+    norm,
+    randomUniform,
+    randomNormal,
+    noise,
+    addNoise,
+    psnr,
+    correlation,
+    closest,
+    eigenSymmetric,
+    eigenpairs,
+    estimateTrace,
+    stepSize,
+    schedule,
+    ascend,
+    impose,
+    memory,
+    haarSplit,
+    haarMerge,
   };
 }
 if (typeof module !== "undefined") module.exports = gahbMethods;

@@ -5,9 +5,14 @@
 
 GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   const { call, panel, group } = GAHB;
-  const W = data.size, H = W, BINS = 20, startOf = GAHB.starts(data.start);
+  const W = data.size,
+    H = W,
+    BINS = 20,
+    startOf = GAHB.starts(data.start);
   const seen = data.nums.map(() => data.betas.map(() => []));
-  let level = data.nums.length - 1, heat = 0, seed = 0;
+  let level = data.nums.length - 1,
+    heat = 0,
+    seed = 0;
 
   const panels = [
     panel("A", "the image drawn by the network of A"),
@@ -17,24 +22,41 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   ];
   const chart = GAHB.chart({
     text: "histogram of the correlations of the pairs drawn so far",
-    x: [-0.5, 1], y: [0, 10], xLabel: "correlation of A's and B's image", yLabel: "pairs", ticks: [0, 5, 10, 20, 50],
+    x: [-0.5, 1],
+    y: [0, 10],
+    xLabel: "correlation of A's and B's image",
+    yLabel: "pairs",
+    ticks: [0, 5, 10, 20, 50],
   });
-  const nums = GAHB.choice(data.nums.map((n) => n.toLocaleString("en")), level, (i) => {
-    level = i;
-    showHistogram();
-    pairs.begin();
-  });
-  const betas = GAHB.choice(data.betas.map((beta) => (beta < 1 ? `β = ${beta}` : "none (β = 1)")), heat, (i) => {
-    heat = i;
-    showHistogram();
-    pairs.begin();
-  });
+  const nums = GAHB.choice(
+    data.nums.map((n) => n.toLocaleString("en")),
+    level,
+    (i) => {
+      level = i;
+      showHistogram();
+      pairs.begin();
+    },
+  );
+  const betas = GAHB.choice(
+    data.betas.map((beta) => (beta < 1 ? `β = ${beta}` : "none (β = 1)")),
+    heat,
+    (i) => {
+      heat = i;
+      showHistogram();
+      pairs.begin();
+    },
+  );
   const pairs = GAHB.runs("new noise", say, draw);
-  const status = GAHB.stage(box, panels, [GAHB.tools(group("training images N", ...nums), group("noise put back", ...betas), pairs.button), chart.box]);
+  const status = GAHB.stage(box, panels, [
+    GAHB.tools(group("training images N", ...nums), group("noise put back", ...betas), pairs.button),
+    chart.box,
+  ]);
   showHistogram();
 
   function showHistogram() {
-    const counts = new Array(BINS).fill(0), low = -0.5, width = 1.5 / BINS;
+    const counts = new Array(BINS).fill(0),
+      low = -0.5,
+      width = 1.5 / BINS;
     for (const c of seen[level][heat]) counts[Math.min(BINS - 1, Math.max(0, Math.floor((c - low) / width)))]++;
     const outline = [[low, 0]];
     counts.forEach((n, i) => outline.push([low + i * width, n], [low + (i + 1) * width, n]));
@@ -42,12 +64,23 @@ GAHB.figures.pair = function (box, data, { say, network, imageSet }) {
   }
 
   async function draw(run) {
-    const at = level, beta = data.betas[heat], drawn = seen[at][heat], names = ["A", "B"].map((split) => data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`));
+    const at = level,
+      beta = data.betas[heat],
+      drawn = seen[at][heat],
+      names = ["A", "B"].map((split) =>
+        data.networks.find((n) => n.name === `${data.dataset}/N=${data.nums[at]}/${split}`),
+      );
     for (const item of names) await run.ready(network(item));
     say("");
     seed++;
     const start = startOf(2 * seed);
-    const jobs = names.map((item, k) => run.call("ascend", { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta, sigmaEnd: 0.01, pace: beta < 1 ? 10 : 40 }, (step) => panels[k].show(step.estimate, H, W)));
+    const jobs = names.map((item, k) =>
+      run.call(
+        "ascend",
+        { net: item.name, y: start, H, W, seed: 2 * seed + 1, beta, sigmaEnd: 0.01, pace: beta < 1 ? 10 : 40 },
+        (step) => panels[k].show(step.estimate, H, W),
+      ),
+    );
     const ends = await run.owned(Promise.all(jobs));
     ends.forEach((end, k) => panels[k].show(end.estimate, H, W));
     if (ends.some((end) => end.stopped)) return;

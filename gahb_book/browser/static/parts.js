@@ -9,12 +9,15 @@
   GAHB.imageSet = function ({ name, file }, fetch = null) {
     if (!sets.has(name)) {
       const read = () => (fetch ? fetch(name) : GAHB.readFile(file));
-      const loading = GAHB.library().then(read).then(async ({ header, data }) => {
-        if (header.name !== name || !header.pixels) throw new Error(`the file ${file} holds another set, ${header.name}`);
-        const images = GAHB.images(data, header.pixels);
-        await GAHB.call("keep", { set: name, images });
-        return images;
-      });
+      const loading = GAHB.library()
+        .then(read)
+        .then(async ({ header, data }) => {
+          if (header.name !== name || !header.pixels)
+            throw new Error(`the file ${file} holds another set, ${header.name}`);
+          const images = GAHB.images(data, header.pixels);
+          await GAHB.call("keep", { set: name, images });
+          return images;
+        });
       sets.set(name, loading);
       loading.catch(() => sets.delete(name));
     }
@@ -29,7 +32,10 @@
       made.textContent = content;
       return made;
     };
-    const W = 360, L = 46, B = 36, scale = log ? Math.log : (v) => v;
+    const W = 360,
+      L = 46,
+      B = 36,
+      scale = log ? Math.log : (v) => v;
     const box = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, class: "gahb-live-chart" });
     const draw = (lines, range = x, high = y[1]) => {
       const at = ([u, v]) => [
@@ -39,21 +45,59 @@
       box.replaceChildren();
       for (const v of ticks.filter((tick) => tick <= high)) {
         const [, top] = at([range[0], v]);
-        box.append(make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }), make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)));
+        box.append(
+          make("line", { x1: L, x2: W - 8, y1: top, y2: top, class: "gahb-live-grid" }),
+          make("text", { x: L - 6, y: top + 4, "text-anchor": "end" }, String(v)),
+        );
       }
-      for (const u of range) box.append(make("text", { x: at([u, y[0]])[0], y: H - B + 16, "text-anchor": u === range[0] ? "start" : "end" }, String(u)));
-      box.append(make("text", { x: (L + W) / 2, y: H - 6, "text-anchor": "middle" }, xLabel), make("text", { x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})` }, yLabel));
+      for (const u of range)
+        box.append(
+          make(
+            "text",
+            { x: at([u, y[0]])[0], y: H - B + 16, "text-anchor": u === range[0] ? "start" : "end" },
+            String(u),
+          ),
+        );
+      box.append(
+        make("text", { x: (L + W) / 2, y: H - 6, "text-anchor": "middle" }, xLabel),
+        make(
+          "text",
+          { x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})` },
+          yLabel,
+        ),
+      );
       for (const { points, colour, dashed, dots } of lines) {
-        if (dots) for (const p of points) box.append(make("circle", { cx: at(p)[0], cy: at(p)[1], r: 4, fill: colour }));
-        else box.append(make("polyline", { points: points.map((p) => at(p).map((c) => c.toFixed(1)).join(",")).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashed ? "5 4" : "none" }));
+        if (dots)
+          for (const p of points) box.append(make("circle", { cx: at(p)[0], cy: at(p)[1], r: 4, fill: colour }));
+        else
+          box.append(
+            make("polyline", {
+              points: points
+                .map((p) =>
+                  at(p)
+                    .map((c) => c.toFixed(1))
+                    .join(","),
+                )
+                .join(" "),
+              fill: "none",
+              stroke: colour,
+              "stroke-width": 2,
+              "stroke-dasharray": dashed ? "5 4" : "none",
+            }),
+          );
       }
     };
     draw([]);
     const place = (event) => {
-      const area = box.getBoundingClientRect(), u = ((event.clientX - area.left) / area.width) * W, v = ((event.clientY - area.top) / area.height) * H;
+      const area = box.getBoundingClientRect(),
+        u = ((event.clientX - area.left) / area.width) * W,
+        v = ((event.clientY - area.top) / area.height) * H;
       const clip = (t) => Math.min(1, Math.max(0, t));
       const up = 1 - clip((v - 8) / (H - B - 8));
-      return [x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]), log ? y[0] * (y[1] / y[0]) ** up : y[0] + up * (y[1] - y[0])];
+      return [
+        x[0] + clip((u - L) / (W - L - 8)) * (x[1] - x[0]),
+        log ? y[0] * (y[1] / y[0]) ** up : y[0] + up * (y[1] - y[0]),
+      ];
     };
     return { box, draw, place };
   };
@@ -63,10 +107,15 @@
    * to the training images), and noise of deviation 1. The methods must be there.
    */
   GAHB.starts = function ({ mean, patterns, steps }) {
-    const bytes = atob(patterns), N = bytes.length / steps.length, [middle] = GAHB.images(mean, N);
-    const rows = steps.map((step, k) => Float32Array.from({ length: N }, (_, i) => step * ((bytes.charCodeAt(k * N + i) << 24) >> 24)));
+    const bytes = atob(patterns),
+      N = bytes.length / steps.length,
+      [middle] = GAHB.images(mean, N);
+    const rows = steps.map((step, k) =>
+      Float32Array.from({ length: N }, (_, i) => step * ((bytes.charCodeAt(k * N + i) << 24) >> 24)),
+    );
     return (seed) => {
-      const z = GAHB.methods.noise(rows.length + N, seed), y = middle.map((v, i) => v + z[rows.length + i]);
+      const z = GAHB.methods.noise(rows.length + N, seed),
+        y = middle.map((v, i) => v + z[rows.length + i]);
       rows.forEach((row, k) => GAHB.addTo(y, row, z[k]));
       return y;
     };
@@ -79,11 +128,15 @@
   GAHB.pointAt = function (canvas, W, onPoint, onLeave) {
     const clip = (v) => Math.min(W - 1, Math.max(0, Math.floor(v)));
     let at = [W >> 1, W >> 1];
-    for (const kind of ["pointermove", "pointerdown"]) canvas.addEventListener(kind, (event) => {
-      const area = canvas.getBoundingClientRect();
-      at = [clip(((event.clientX - area.left) / area.width) * W), clip(((event.clientY - area.top) / area.height) * W)];
-      onPoint(at);
-    });
+    for (const kind of ["pointermove", "pointerdown"])
+      canvas.addEventListener(kind, (event) => {
+        const area = canvas.getBoundingClientRect();
+        at = [
+          clip(((event.clientX - area.left) / area.width) * W),
+          clip(((event.clientY - area.top) / area.height) * W),
+        ];
+        onPoint(at);
+      });
     canvas.addEventListener("keydown", (event) => {
       const move = GAHB.ARROWS[event.key];
       if (!move) return;
@@ -121,9 +174,10 @@
    * the keys' cursor moved. Return that cursor, [column, row].
    */
   GAHB.brush = function (canvas, W, { width, dab, moved, lifted = () => {} }) {
-    const cursor = [W >> 1, W >> 1], pixels = Array.from({ length: W * W }, (_, i) => i);
-    const dabAt = ([column, row]) => dab(pixels.filter(
-      (i) => Math.hypot(Math.floor(i / W) + 0.5 - row, (i % W) + 0.5 - column) <= width() / 2 + 0.2));
+    const cursor = [W >> 1, W >> 1],
+      pixels = Array.from({ length: W * W }, (_, i) => i);
+    const dabAt = (/** @type {number[]} */ [column, row]) =>
+      dab(pixels.filter((i) => Math.hypot(Math.floor(i / W) + 0.5 - row, (i % W) + 0.5 - column) <= width() / 2 + 0.2));
     GAHB.drag(canvas, (event) => dabAt(GAHB.placeOn(canvas, event, W)));
     canvas.addEventListener("pointerup", lifted);
     canvas.addEventListener("keydown", (event) => {
@@ -139,9 +193,16 @@
   };
 
   /** Return a slider over a list of numbers, calling `onInput` with the one chosen. */
-  GAHB.levels = ({ label, values, first, digits = 2, onInput }) => GAHB.slider({
-    label, min: 0, max: values.length - 1, step: 1, value: values.indexOf(first), show: (i) => values[i].toFixed(digits), onInput: (i) => onInput(values[i]),
-  });
+  GAHB.levels = ({ label, values, first, digits = 2, onInput }) =>
+    GAHB.slider({
+      label,
+      min: 0,
+      max: values.length - 1,
+      step: 1,
+      value: values.indexOf(first),
+      show: (i) => values[i].toFixed(digits),
+      onInput: (i) => onInput(values[i]),
+    });
 
   GAHB.tools = (...items) => GAHB.element("div", { className: "gahb-live-tools" }, ...items);
 
@@ -152,7 +213,8 @@
   GAHB.atom = function (text, name = "") {
     const { element } = GAHB;
     const canvas = element("canvas", { className: "gahb-live-pixels", role: "img", "aria-label": text });
-    const value = element("span", { className: "gahb-live-value", textContent: name }), bar = element("span", { className: "gahb-live-bar" });
+    const value = element("span", { className: "gahb-live-value", textContent: name }),
+      bar = element("span", { className: "gahb-live-bar" });
     const tell = (lam, note = "") => {
       if (lam === undefined) return;
       value.textContent = `λ = ${lam.toFixed(2)}${note && `, ${note}`}`;
@@ -172,9 +234,17 @@
   /** Put panels, four a row, tiles, six a row, and more in the place of a figure's picture, from which both are cut;
    *  return the line below that says what was found. */
   GAHB.stage = function (box, panels, rows, tiles = []) {
-    const { element } = GAHB, picture = box.querySelector(".gahb-live-picture"), below = 100 * Math.ceil(panels.length / 4);
+    const { element } = GAHB,
+      picture = box.querySelector(".gahb-live-picture"),
+      below = 100 * Math.ceil(panels.length / 4);
     const status = element("p", { className: "gahb-live-status", "aria-live": "polite" });
-    const stage = element("div", { className: "gahb-live-stage" }, element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)), ...rows, status);
+    const stage = element(
+      "div",
+      { className: "gahb-live-stage" },
+      element("div", { className: "gahb-live-panels" }, ...panels.map((p) => p.box)),
+      ...rows,
+      status,
+    );
     picture.before(stage);
     picture.hidden = true;
     GAHB.cut(picture, [
@@ -186,7 +256,8 @@
 
   /** Return a function that runs `work` for the newest state: one turn at a time, and again if it was called meanwhile. */
   GAHB.latest = function (say, work) {
-    let busy = false, stale = false;
+    let busy = false,
+      stale = false;
     return async () => {
       stale = true;
       if (busy) return;
@@ -207,14 +278,17 @@
    *  starts from those of the last point, unless the network or the number has changed; `find.end()` when that point
    *  is no longer the figure's. */
   GAHB.eigenvectors = function (say, onStep) {
-    let job = null, last = null, kind = "";
+    let job = null,
+      last = null,
+      kind = "";
     const end = () => {
       if (job) job.stop();
       job = null;
     };
     const find = (args) => {
       end();
-      const begun = performance.now(), now = `${args.net} ${args.num}`;
+      const begun = performance.now(),
+        now = `${args.net} ${args.num}`;
       if (now !== kind) last = null;
       kind = now;
       const draw = (step) => {
@@ -222,11 +296,16 @@
         last = step;
         onStep(step, (performance.now() - begun) / 1000);
       };
-      const mine = (job = GAHB.call("eigenpairs", { tol: 0.02, most: 600, ...args, start: last ? last.atoms : null }, draw));
+      const mine = (job = GAHB.call(
+        "eigenpairs",
+        { tol: 0.02, most: 600, ...args, start: last ? last.atoms : null },
+        draw,
+      ));
       return mine.then((step) => step.stopped || draw(step)).catch((error) => job === mine && say(`${error.message}.`));
     };
     return Object.assign(find, { end });
   };
 
-  GAHB.howLong = (step, seconds) => `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${step.lam.length} is off by ${Math.max(...step.residuals).toFixed(3)}.`;
+  GAHB.howLong = (step, seconds) =>
+    `${step.products} products with J and Jᵀ, ${seconds.toFixed(1)} s; the least exact of ${step.lam.length} is off by ${Math.max(...step.residuals).toFixed(3)}.`;
 })();
