@@ -77,7 +77,8 @@ def watch(shell: Any) -> None:
     sys.addaudithook(_opened(opened, book))
 
     def note(*_: object) -> None:
-        found = [_name(path, book) for path in _modules() | set(opened)]
+        files = (path for path in _modules() | set(opened) if path.exists())
+        found = [_name(path, book) for path in files]
         names = sorted({name for name in found if name})
         if names != noted:
             noted[:] = names

@@ -20,7 +20,6 @@ from gahb_core.multiscale.cascade import Ascent, Scale, rescale_range, sample_ca
 from gahb_core.multiscale.denoising import (
     Conditional,
     MultiScale,
-    check_condition,
     conditional_denoiser,
     multiscale_denoiser,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "MultiScale",
     "Pyramid",
     "Scale",
-    "check_condition",
     "conditional_denoiser",
     "factorize_gaussian",
     "haar_decompose",

@@ -255,7 +255,6 @@ CASES = {
     multiscale.haar_level: {"x": X, "j": 1},
     multiscale.upsample_low: {"low": X, "J": 1},
     multiscale.rescale_range: {"x": X, "low": 0.1, "high": 0.8},
-    multiscale.check_condition: {"y": X.expand(-1, 3, -1, -1), "condition": Y},
     multiscale.super_resolve: {"denoiser": SCALES, "x_J": X, "seed": 0, "start": 1},
     multiscale.sample_cascade: {"denoiser": SCALES, "num": 1, "size": 8, "seed": 0, "channels": 1},
     multiscale.factorize_gaussian: {"mean": X[0, :, :2, :2], "covariance": torch.eye(4), "J": 1},

@@ -66,7 +66,7 @@ TRAINED = {
 # no result of its own; an example that makes a tensor; a denoiser (see MORE)
 EXAMPLES = {f: good for f, good in (CASES | MAKERS | denoiser_cases()).items()
             if f.__name__ not in ("finish", "symmetric_eigenpairs", "refine_disks")}  # fmt: skip
-NO_TENSOR = ("check_condition", "factorize_gaussian", "multiscale_denoiser", "conditional_denoiser")
+NO_TENSOR = ("factorize_gaussian", "multiscale_denoiser", "conditional_denoiser")
 CALLS = {
     **{f.__name__: partial(call, f, good) for f, good in EXAMPLES.items()},
     **{name: partial(function, X) for name, function in MORE.items()},
