@@ -132,9 +132,13 @@ class Store(NamedTuple):
         path = self.arrays_path(card.arrays) if packed.arrays else None
         if path and not self._holds(card):
             write_safely(path, gzip.compress(packed.arrays, mtime=0), sync=False)
-        text = self._text(card)
-        if not (old := self.card_path(card.slot)).is_file() or old.read_text("utf-8") != text:
-            write_safely(old, text, sync=False)
+        text, target = self._text(card), self.card_path(card.slot)
+        try:
+            same = target.read_bytes() == text.encode()
+        except FileNotFoundError:  # never written, or taken away by another process just now
+            same = False
+        if not same:
+            write_safely(target, text, sync=False)
 
     def _holds(self, card: Card) -> bool:
         try:
