@@ -20,7 +20,7 @@ MAX_FINDING = 1200.0  # seconds until every page is found good or not; two minut
 def pytest_collection_modifyitems(items):
     """What needs no page first, in the browser too, for the pages run meanwhile; then the pages,
     the built book, and what browsers of their own find in it."""
-    stages = ("executed_pages", "built_book", "found")  # each needs the one before
+    stages = ("executed_pages", "built_book", "browsed")  # each needs the one before
     items.sort(key=lambda item: (sum(name in item.fixturenames for name in stages),
                                  item.get_closest_marker("browser") is not None))  # fmt: skip
 
@@ -104,12 +104,12 @@ def axe(axe_or_none):
 
 
 @pytest.fixture(scope="session")
-def found(request, chromium, built_book, axe_or_none):
+def browsed(request, chromium, built_book, axe_or_none):
     """A function of (path, theme): what browsers of their own found in a page of the book.
 
     They begin with all pages that the session's tests ask for, in the order of these tests.
     """
-    items = [item for item in request.session.items if "found" in item.fixturenames]
+    items = [item for item in request.session.items if "browsed" in item.fixturenames]
     asked = dict.fromkeys((i.callspec.params["path"], i.callspec.params["theme"]) for i in items)
     end = time.monotonic() + MAX_FINDING
     with serve(built_book) as origin, browsers() as pool:

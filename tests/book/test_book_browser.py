@@ -376,22 +376,22 @@ def test_the_executed_notebook_can_be_downloaded(demo_html):
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light"])
 @pytest.mark.parametrize("path", PAGES)
-def test_scripts_of_a_page_are_light(found, path, theme):
-    assert 0 < found(path, theme).script_bytes <= MAX_SCRIPT_BYTES
+def test_scripts_of_a_page_are_light(browsed, path, theme):
+    assert 0 < browsed(path, theme).script_bytes <= MAX_SCRIPT_BYTES
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_nothing_on_a_built_page(found, axe, path, theme):
-    assert found(path, theme).violations == []
+def test_axe_finds_nothing_on_a_built_page(browsed, axe, path, theme):
+    assert browsed(path, theme).violations == []
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("path", PAGES)
-def test_built_page_works_without_kernel_over_http(found, path, theme):
-    assert found(path, theme).complaints == []
+def test_built_page_works_without_kernel_over_http(browsed, path, theme):
+    assert browsed(path, theme).complaints == []
 
 
 def weights_of(html: Path) -> dict[str, int]:
