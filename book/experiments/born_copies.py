@@ -31,7 +31,7 @@ from gahb_book.measured import FOLDER, measure_missing
 from gahb_core.data import load_images
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian import estimate_trace
-from gahb_core.metrics.pairs import correlation, nearest_images
+from gahb_core.metrics.pairs import correlation, nearest_images, nearest_other
 from gahb_core.noise import add_noise
 from gahb_core.sampling.ascent import ascend, finish
 from gahb_core.training import load_denoiser
@@ -47,26 +47,19 @@ def draw(f: Denoiser, starts: Tensor) -> Tensor:
     return torch.cat(ends)
 
 
-def closest_other(x: Tensor) -> Tensor:
-    """Return the correlation of each image with the closest of the others, (B,)."""
-    unit = x.flatten(1) - x.flatten(1).mean(1, keepdim=True)
-    unit = unit / unit.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return (unit @ unit.T).fill_diagonal_(-1).amax(1)
-
-
 def classify(x: Tensor, others: Tensor, train: Tensor, test: Tensor) -> tuple[Tensor, dict]:
     """Return which samples `x` are copies, and the shares of all classes with their nulls."""
     here = nearest_images(test, train).similarity
     near = float(here[: len(here) // 2].quantile(RATE))
-    alike = float(closest_other(test[:NUM]).quantile(RATE))
+    alike = float(nearest_other(test[:NUM]).quantile(RATE))
     copies = nearest_images(x, train).similarity > near
-    twins = closest_other(x) > alike
+    twins = nearest_other(x) > alike
     shares = {
         "copy": copies,
         "spurious": ~copies & twins,
         "new": ~copies & ~twins,
         "null_copy": here[len(here) // 2 :] > near,
-        "null_spurious": closest_other(test[NUM : 2 * NUM]) > alike,
+        "null_spurious": nearest_other(test[NUM : 2 * NUM]) > alike,
         "copies_of_other_network": nearest_images(others, train).similarity > near,
     }
     found = {k: round(float(v.float().mean()), 4) for k, v in shares.items()}

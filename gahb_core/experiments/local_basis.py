@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gahb_core.checks import check_count, check_number
 from gahb_core.denoisers.contract import Denoiser
+from gahb_core.jacobian.derivatives import adjoint_error
 from gahb_core.jacobian.estimates import (
     Estimate,
     estimate_asymmetry,
@@ -14,7 +15,7 @@ from gahb_core.jacobian.estimates import (
     estimate_trace,
 )
 from gahb_core.jacobian.krylov import top_eigenpairs, top_singular_values
-from gahb_core.jacobian.products import Linearization, adaptive_filters, jacobian_matrix, linearize
+from gahb_core.jacobian.products import adaptive_filters, jacobian_matrix, linearize
 from gahb_core.jacobian.spectrum import asymmetry, eigendecompose, svd
 from gahb_core.noise import sample_normal
 
@@ -103,10 +104,13 @@ def basis(
         else _from_products(denoiser, y, sigma, num, num_probes, tol, block, seed)
     )
     gap = products.x_hat - products.push(y)[0]
+    left, right = (sample_normal(y.shape, 0, key=f"adjoint {name}").to(y) for name in "uv")
+    # reported here, however large: what is refused was refused by `linearize`
+    error = adjoint_error(left, right, products.push(right), products.pull(left), limit=math.inf)
     return Basis(
         x_hat=products.x_hat,
         gap_to_jy=float(gap.norm() / products.x_hat.norm()),
-        adjoint_error=_adjoint_error(products, y),
+        adjoint_error=error,
         pixels=pixels,
         filters=rows,
         **found,
@@ -155,15 +159,6 @@ def _vectors(lam: Tensor, atoms: Tensor, u: Tensor, s: Tensor, v: Tensor) -> dic
         "lam": lam, "atoms": atoms, "s": s, "u": u, "v": v,
         "alignment": alignment, "num_above_half": above,
     }  # fmt: skip
-
-
-def _adjoint_error(products: Linearization, y: Tensor) -> float:
-    """Return how far ⟨u, Jv⟩ is from ⟨Jᵀu, v⟩ for two random vectors, relative to the norms."""
-    u, v = (sample_normal(y.shape, 0, key=f"adjoint {name}").to(y) for name in "uv")
-    Jv, Jtu = products.push(v), products.pull(u)
-    there, back = ((a.cpu().double() * b.cpu().double()).sum() for a, b in ((u, Jv), (Jtu, v)))
-    size = float(u.norm() * Jv.norm() + Jtu.norm() * v.norm())
-    return abs(float(there - back)) / size if size else 0.0
 
 
 def spread_pixels(size: tuple[int, int], num: int) -> list[tuple[int, int]]:

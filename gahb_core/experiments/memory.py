@@ -4,12 +4,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from gahb_core.checks import check_choice, check_count, check_finite, check_images, check_number
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.experiments.intervals import Interval, bootstrap_mean, wilson
-from gahb_core.metrics.pairs import Nearest, correlation, cosine_similarity, nearest_images
+from gahb_core.metrics.pairs import (
+    Nearest,
+    correlation,
+    cosine_similarity,
+    nearest_images,
+    nearest_other,
+)
 from gahb_core.noise import make_generator
 from gahb_core.sampling.ascent import sample
 
@@ -130,8 +135,8 @@ def _judge(
     num = min(len(samples), len(held_out))
     among = torch.zeros_like(found.similarity)
     if num > 1:  # as many of each: the nearest of more is nearer
-        among[:num] = _nearest_other(samples[:num], measure)
-        limit = _nearest_other(held_out[:num], measure).quantile(1 - rate)
+        among[:num] = nearest_other(samples[:num], measure)
+        limit = nearest_other(held_out[:num], measure).quantile(1 - rate)
         again = (among > limit) & ~copy
     else:
         again = torch.zeros_like(copy)
@@ -143,19 +148,6 @@ def _judge(
         found.similarity, found.index, bright, null, threshold, rate, met, kind, copies,
         wilson(int(again[:num].sum()), num), gap, _verdict(copies, gap, rate, met),
     )  # fmt: skip
-
-
-def _nearest_other(images: Tensor, measure: str, block: int = 1024) -> Tensor:
-    """Return the similarity of each image to the nearest other one, (B,)."""
-    rows = images.flatten(1)
-    rows = normalize(rows - rows.mean(1, keepdim=True) if measure == "correlation" else rows)
-    found = []
-    for start in range(0, len(rows), block):
-        products = rows[start : start + block] @ rows.T
-        own = torch.arange(len(products), device=rows.device)
-        products[own, start + own] = -torch.inf
-        found.append(products.amax(1))
-    return torch.cat(found)
 
 
 def _cross_rate(null: Tensor, rate: float) -> Interval:

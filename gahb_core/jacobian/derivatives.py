@@ -10,6 +10,7 @@ Autograd follows what it is shown. A denoiser that hides a part of its work (`no
 products are held against differences of f, and against each other.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -148,23 +149,26 @@ def difference_error(
     )
 
 
-def adjoint_error(u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor) -> float:
+def adjoint_error(
+    u: Tensor, v: Tensor, Jv: Tensor, Jtu: Tensor, *, limit: float = ADJOINT
+) -> float:
     """Return |⟨u, J v⟩ − ⟨Jᵀ u, v⟩| as a share of ‖u‖‖J v‖ + ‖Jᵀ u‖‖v‖.
 
     Raises:
-        ValueError: where it is above `ADJOINT`: one is not the transpose of the other.
+        ValueError: where it is above `limit`, or not finite: one is not the transpose of the other.
     """
     there, back = (
         float((a.cpu().double() * b.cpu().double()).sum()) for a, b in ((u, Jv), (Jtu, v))
     )
     size = float(u.norm()) * float(Jv.norm()) + float(Jtu.norm()) * float(v.norm())
-    if not abs(there - back) <= ADJOINT * size:
+    error = abs(there - back) / size if size > 0 else 0.0
+    if not error <= limit or not math.isfinite(size):
         raise ValueError(
             "denoiser must have one derivative forwards and backwards, and ⟨u, Jv⟩ = "
             f"{there:.3g} is not ⟨Jᵀu, v⟩ = {back:.3g}: no_grad, inference_mode, .data or "
             ".detach() within it cut autograd off"
         )
-    return abs(there - back) / size if size > 0 else 0.0
+    return error
 
 
 def _by_transforms(

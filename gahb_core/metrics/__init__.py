@@ -22,6 +22,7 @@ from gahb_core.metrics.pairs import (
     cosine_similarity,
     mse,
     nearest_images,
+    nearest_other,
     psnr,
     shifted_correlation,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "kl_bound",
     "mse",
     "nearest_images",
+    "nearest_other",
     "paired_difference",
     "psnr",
     "psnr_curve",

@@ -165,6 +165,33 @@ def nearest_images(
     return Nearest(index.reshape(shape).gather(0, shift[None])[0], similarity)
 
 
+def nearest_other(images: Tensor, measure: str = "correlation", *, block: int = 1024) -> Tensor:
+    """Return the similarity of each of `images` (B, ...) to the nearest other one, shape (B,).
+
+    Images of no contrast are 0 to all. A single image has no other: −1, which no other is below.
+
+    Args:
+        images: B images.
+        measure: "correlation" (mean removed) or "cosine".
+        block: images compared with all at once.
+
+    Raises:
+        ValueError: for another measure, values that are not finite, or block < 1.
+    """
+    check_choice(measure, "measure", ("correlation", "cosine"))
+    block = check_count(block, "block")
+    if check_finite(images, "images").ndim < 1 or 0 in images.shape[1:]:
+        raise ValueError(f"images must be images (B, ...), not of shape {tuple(images.shape)}")
+    unit = _unit(images, measure == "correlation")
+    found = unit.new_full((len(unit),), -1.0)
+    for start in range(0, len(unit), block):
+        products = unit[start : start + block] @ unit.T
+        own = torch.arange(len(products), device=unit.device)
+        products[own, start + own] = -1
+        found[start : start + block] = products.amax(1)
+    return found
+
+
 def _shift_all(x: Tensor, most: int) -> Tensor:
     """Return all shifts of `x` (B, C, H, W) by up to `most`, (shifts · B, C, H, W), none first."""
     steps = sorted(range(-most, most + 1), key=abs)

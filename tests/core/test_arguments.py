@@ -103,6 +103,7 @@ CASES = {
     metrics.cosine_similarity: {"a": Y, "b": X},
     metrics.shifted_correlation: {"a": Y, "b": X, "max_shift": 1},
     metrics.nearest_images: {"queries": Y, "references": X, "block": 2, "max_shift": 1},
+    metrics.nearest_other: {"images": X, "measure": "cosine", "block": 2},
     metrics.paired_difference: {
         "denoiser_a": half,
         "denoiser_b": half,

@@ -112,12 +112,37 @@ def test_nearest_takes_one_product_of_matrices_for_a_training_set():
     assert found.index.tolist() == list(range(100, 164))
 
 
+@pytest.mark.parametrize("measure", ["correlation", "cosine"])
+@pytest.mark.parametrize("block", [1, 4, 1000])
+def test_the_nearest_other_equals_plain_pairs(measure, block):
+    images = draw(9, 2, 4, 4) + 1
+    images[5] = 3 * images[2]  # a copy, brighter; no image is its own other
+    pair = metrics.correlation if measure == "correlation" else metrics.cosine_similarity
+    table = torch.stack([pair(images, one.expand_as(images)) for one in images])
+    table.fill_diagonal_(-2)
+    found = metrics.nearest_other(images, measure, block=block)
+    same(found, table.amax(1))
+    assert (found > 1 - 1e-12).nonzero().flatten().tolist() == [2, 5]
+
+
+def test_a_single_image_has_no_other_and_a_constant_one_is_like_none():
+    images = draw(4, 1, 4, 4)
+    assert metrics.nearest_other(images[:1]).tolist() == [-1]
+    images[0] = 0.5
+    assert metrics.nearest_other(images)[0] == 0
+    with pytest.raises(ValueError, match="measure must be one of"):
+        metrics.nearest_other(images, "euclid")
+    with pytest.raises(ValueError, match="images must be finite, but 16 of 64"):
+        metrics.nearest_other(torch.where(images == 0.5, torch.nan, images))
+
+
 def test_no_image_has_no_measure():
     none = torch.zeros(0, 1, 4, 4)
     for pair in (metrics.mse, metrics.psnr, metrics.correlation, metrics.cosine_similarity):
         assert pair(none, none).shape == (0,)
     assert metrics.shifted_correlation(none, none, 1).shape == (0,)
     assert metrics.nearest_images(none, torch.rand(3, 1, 4, 4)).index.shape == (0,)
+    assert metrics.nearest_other(none).shape == (0,)
     assert metrics.psnr_curve(lambda y, s: y, none, [0.1, 0.2]).shape == (0, 2)
     assert metrics.estimate_sure(lambda y, s: y, none, 0.1).shape == (0,)
 
