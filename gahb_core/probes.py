@@ -3,14 +3,16 @@
 `estimate` is the one way in which the library calls a denoiser that it was handed: what comes back
 must be like what went in, and what went in must be left alone. `check_pure` calls it twice and
 watches: one that draws, or writes to something that lasts, gives other answers from call to call,
-or leaves a user's network changed.
+or leaves a user's network changed. `remembered` keeps what was found: a denoiser is asked once.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -160,3 +162,48 @@ def check_pure(denoiser: Callable[..., Tensor], y: Tensor, *given: Any) -> Tenso
             "first, or give it a seed of its own"
         )
     return x_hat
+
+
+_MEMORY: WeakKeyDictionary = WeakKeyDictionary()  # denoiser → modes → what was found
+
+
+def _held(denoiser: Any) -> Iterator[Any]:
+    """Yield what a denoiser shows of what it is made of, itself first."""
+    yield denoiser
+    f = denoiser
+    while isinstance(f, functools.partial):
+        yield from (*f.args, *f.keywords.values())
+        f = f.func
+    yield from (f, *getattr(f, "__dict__", {}).values())
+    for cell in getattr(f, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    names = getattr(getattr(f, "__code__", None), "co_names", ())
+    yield from (f.__globals__[name] for name in names if name in f.__globals__)
+
+
+def _modes(denoiser: Any) -> tuple[bool, ...]:
+    """Return which modules of a denoiser are in training mode."""
+    nets = [part for part in _held(denoiser) if isinstance(part, nn.Module)]
+    return tuple(module.training for net in nets for module in net.modules())
+
+
+def remembered(denoiser: Any) -> dict[Hashable, Any]:
+    """Return what was found of a denoiser before, to look up and to add to.
+
+    It is forgotten with the denoiser, and where a network that it shows (itself, an attribute, a
+    name that its code uses) went to training mode or out of it. Nothing is kept of one that
+    cannot be a key.
+    """
+    try:
+        by_mode = _MEMORY.setdefault(denoiser, {})
+    except TypeError:
+        return {}
+    return by_mode.setdefault(_modes(denoiser), {})
+
+
+def ask_of(y: Tensor, *given: Any) -> Hashable:
+    """Return the key of a question at images like `y`: their size, dtype, device, what is given."""
+    return (*y.shape[1:], y.dtype, y.device, *(value is None for value in given))

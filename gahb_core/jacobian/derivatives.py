@@ -12,9 +12,7 @@ products are held against differences of f, and against each other.
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.noise import make_generator
-from gahb_core.probes import check_pure, estimate
+from gahb_core.probes import ask_of, check_pure, estimate, remembered
 
 STEPS = (1e-3, 1e-4, 1e-2, 1e-5)  # of a difference, in root mean squares of y
 FLAT = 1e-3  # a derivative below this share of v is held against a wide step alone: it may be steps
@@ -70,14 +68,22 @@ class Linearization(NamedTuple):
 def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Linearization:
     """Return f and its products at `image` (C, H, W), by `torch.func` or else by gradients alone.
 
+    The derivative is tried once for each denoiser, size of images, dtype and device; after that f
+    is called for x̂ and for the products alone.
+
     Raises:
-        ValueError: where f draws or changes what it keeps (`probes.check_pure`), where it cannot
-            be differentiated, or where its derivative is not that of its differences.
+        ValueError: where f draws or changes what it keeps (`probes.check_pure`), is not finite,
+            cannot be differentiated, or has a derivative that is not that of its differences.
     """
-    x_hat = check_pure(denoiser, image[None], sigma)[0]
+    known, question = remembered(denoiser), ("derivative", ask_of(image[None], sigma))
+    if question in known:
+        with torch.no_grad():
+            x_hat = _check_values(estimate(denoiser, image[None], sigma)[0])
+        return WAYS[known[question]](denoiser, image, sigma, x_hat)
+    x_hat = _check_values(check_pure(denoiser, image[None], sigma)[0])
     u, v = (signs_like(image, key) for key in "uv")
     failed = {}
-    for way in _ways(denoiser):
+    for way in WAYS:
         try:
             products = WAYS[way](denoiser, image, sigma, x_hat)
             with torch.no_grad():
@@ -90,18 +96,14 @@ def differentiate(denoiser: Denoiser, image: Tensor, sigma: float | None) -> Lin
         raise ValueError(f"denoiser must be differentiable in y by torch, and is not: {reasons}")
     difference_error(denoiser, image, sigma, v, Jv)
     adjoint_error(u, v, Jv, Jtu)
-    with suppress(TypeError):  # of a kind that cannot be a key
-        _CHOSEN[denoiser] = way
+    known[question] = way
     return products
 
 
-def _ways(denoiser: Denoiser) -> list[str]:
-    """Return the ways to differentiate, that which was right for this denoiser before first."""
-    try:
-        chosen = _CHOSEN.get(denoiser)
-    except TypeError:
-        chosen = None
-    return sorted(WAYS, key=lambda way: way != chosen)
+def _check_values(x_hat: Tensor) -> Tensor:
+    if not bool(torch.isfinite(x_hat).all()):
+        raise ValueError("denoiser must give finite values, and gives inf or nan at a finite y")
+    return x_hat
 
 
 def signs_like(image: Tensor, key: str) -> Tensor:
@@ -213,4 +215,3 @@ def _by_gradients(
 
 
 WAYS = {"torch.func": _by_transforms, "gradients": _by_gradients}
-_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # denoiser → way

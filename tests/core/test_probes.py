@@ -1,5 +1,7 @@
 """Probes: a denoiser that draws, changes what it keeps, or hides its derivative is refused."""
 
+import gc
+import weakref
 from functools import partial
 from types import SimpleNamespace
 
@@ -23,7 +25,7 @@ from gahb_core.networks.models import BFCNN, UNet
 from gahb_core.networks.transformer import Transformer
 from gahb_core.networks.weights import initialize
 from gahb_core.noise import make_generator
-from gahb_core.probes import check_pure, estimate
+from gahb_core.probes import check_pure, estimate, remembered
 
 
 def rand(*shape, key="y", dtype=torch.float64):
@@ -357,6 +359,95 @@ def test_scratch_and_caches_are_no_change():
     kept["buffer"] = torch.zeros(1, 8, 8, dtype=torch.float64)
     check_pure(cached, Y)
     assert torch.equal(kept["buffer"], Y[0]), "what it filled stays"
+
+
+# --- asked once -----------------------------------------------------------------------------------
+
+
+class Counted:
+    """A denoiser of a network in evaluation mode, and how many images it was called with."""
+
+    def __init__(self):
+        self.net, self.calls = batch_norm().eval(), 0
+
+    def __call__(self, y, sigma=None):
+        self.calls += len(y)
+        return y - 0.1 * self.net(y)
+
+
+def calls_during(f, run):
+    before = f.calls
+    run()
+    return f.calls - before
+
+
+def test_a_denoiser_is_tried_once_by_the_jacobian_and_once_by_the_sampler():
+    f, z = Counted(), rand(1, 1, 8, 8, key="z")
+    first = calls_during(f, lambda: jac.linearize(f, Y))
+    assert first >= 6  # twice for one answer, differences, products
+    assert calls_during(f, lambda: jac.linearize(f, z)) == 2  # x̂, and what products are made of
+    assert calls_during(f, lambda: jac.linearize(f, z[..., :7])) == first  # another size
+    assert calls_during(f, lambda: jac.linearize(f, Y, 0.1)) == first  # told σ
+
+    def run(start=0):
+        options = {"h": 0.5, "start": start, "max_iterations": 1, "like": Y}
+        return sampling.sample(f, 2, (1, 8, 8), beta=1.0, **options)
+
+    tried = calls_during(f, run)
+    assert tried - calls_during(f, run) == 2 * 2  # two images, called twice
+    assert calls_during(f, lambda: run(5)) == tried - 4
+
+
+def test_what_was_found_is_forgotten_with_the_denoiser_and_when_a_network_changes_its_mode():
+    f = Counted()
+    jac.linearize(f, Y)
+    assert remembered(f)
+    held, net = weakref.ref(f), f.net
+    net.train()
+    assert not remembered(f)
+    with pytest.raises(ValueError, match=r"net.eval\(\)"):
+        jac.linearize(f, Y)
+    del f
+    gc.collect()
+    assert held() is None
+
+    def of_closure(y, sigma=None, share=0.1):
+        return y - share * net(y)
+
+    net.eval()
+    for g in (of_closure, partial(of_closure, share=0.2), Attention()):
+        net = g if isinstance(g, nn.Module) else net
+        jac.linearize(g, Y)
+        assert remembered(g)
+        net.train()
+        assert not remembered(g)
+        net.eval()
+        assert remembered(g)
+
+
+def test_of_a_denoiser_that_cannot_be_a_key_nothing_is_kept():
+    class Listed(list):
+        def __call__(self, y, sigma=None):
+            return y / 2
+
+    f = Listed()
+    jac.linearize(f, Y)
+    assert not remembered(f)
+
+
+def test_values_that_are_not_finite_are_refused_each_time():
+    for bad in (lambda y, sigma=None: y / 0, lambda y, sigma=None: (y - 2).log()):
+        with pytest.raises(ValueError, match="denoiser must give finite values"):
+            jac.linearize(bad, Y)
+    divisor = 2.0
+
+    def later(y, sigma=None):
+        return y / divisor
+
+    jac.linearize(later, Y)
+    divisor = 0.0
+    with pytest.raises(ValueError, match="denoiser must give finite values"):
+        jac.linearize(later, Y)
 
 
 # --- what a denoiser may give back --------------------------------------------------------------
