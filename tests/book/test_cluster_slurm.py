@@ -10,10 +10,13 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from patience import PATIENCE, wait_for
+from PIL import Image
 from projects import make_notebook
 from slurm import MISSING, call, say, start_cluster, start_gahb
 
@@ -155,6 +158,44 @@ def test_pages_are_preempted_killed_and_fail_with_their_reason(slurm, project, m
     assert "killed failed: it was ended from outside, without a result" in said, said
     assert load_results("a_five", root=project)["a.twice"].value == 10
     assert Places(project).executed("kept").is_file()
+
+
+DENOISER = "def denoiser(y, sigma=None):\n    return 0.6 * y + 0.4 * y.roll(1, -1)\n"
+
+
+@needs_slurm
+@pytest.mark.verify
+def test_a_report_is_that_of_a_local_run_and_says_why_there_is_none(
+    slurm, project, tmp_path, monkeypatch
+):
+    """Named from the folder of the command, as a person would: the job begins there, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(DENOISER)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no weights here')\n")
+    (tmp_path / "images").mkdir()
+    shades = np.random.default_rng(0).integers(60, 190, (4, 8, 8, 3), dtype=np.uint8)
+    for i, pixels in enumerate(shades):
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    given = ["--images", "images", "--num-samples", "0", "--device", "cpu"]
+    there = ["--executor", "slurm", "--gpus", "0", "--minutes", "60"]
+    said = {}
+    for name, words in {
+        "there": ["mine:denoiser", *given, *there, "--out", "there"],
+        "here": ["mine.py:denoiser", *given, "--out", "here"],
+        "broken": ["broken.py:denoiser", *given, *there, "--out", "broken"],
+    }.items():
+        with start_gahb(project, "examine", *words) as run:
+            said[name] = (run.communicate(timeout=PATIENCE)[0], run.returncode)
+    assert said["there"][1] == said["here"][1] == 0, said
+    assert f"mine:denoiser: {Path('there') / 'report.html'}" in said["there"][0]
+    assert (tmp_path / "there" / "report.html").is_file()
+    a, b = (json.loads((tmp_path / n / "report.json").read_text()) for n in ("there", "here"))
+    own = ("name", "seconds", "cpu_seconds")
+    assert {k: v for k, v in a.items() if k not in own} == {
+        k: v for k, v in b.items() if k not in own
+    }
+    assert said["broken"][1] == 1
+    assert "cannot: RuntimeError: no weights here" in said["broken"][0]
 
 
 # --- without a cluster ----------------------------------------------------------------------

@@ -415,7 +415,7 @@ def test_what_was_found_is_forgotten_with_the_denoiser_and_when_a_network_change
         return y - share * net(y)
 
     net.eval()
-    for g in (of_closure, partial(of_closure, share=0.2), Attention()):
+    for g in (of_closure, partial(of_closure, share=0.2), Attention().eval()):
         net = g if isinstance(g, nn.Module) else net
         jac.linearize(g, Y)
         assert remembered(g)
