@@ -139,44 +139,79 @@ def top_eigenpairs(
     block: int = 8,
     max_products: int = 4000,
     seed: int = 0,
+    store: str | torch.device | None = None,
 ) -> Spectrum:
-    """Return the `num` largest eigenpairs of (J + Jᵀ)/2 at one image `y` (1, C, H, W).
+    """Return the `num` largest eigenpairs of (J + Jᵀ)/2 at each image of `y` (B, C, H, W).
 
     J is never formed: each step multiplies `block` vectors by J and by Jᵀ at once, and memory is
-    that of a few hundred images.
+    that of a few hundred images, on the device of `store`.
 
     Args:
         denoiser: any denoiser f(y, sigma).
-        y: one noisy image.
+        y: one noisy image; or several, one after another, each as if it were alone. Every field of
+            the `Spectrum` but the number of products then has B rows, and that is their sum.
         sigma: handed to the denoiser.
         num: eigenpairs wanted.
         tol: largest ‖S e_k − λ_k e_k‖ accepted, in the units of λ (near 1 for a denoiser).
         block: vectors multiplied at once.
-        max_products: products allowed.
+        max_products: products allowed at each image.
         seed: of the random first block.
+        store: where the vectors are kept and decomposed, such as "cpu" for images too large for
+            a GPU to hold hundreds of; None: where `y` is. What comes back is where `y` is.
 
     Raises:
+        ValueError: where `y` is not finite images, or the denoiser does not keep its contract.
         NotConvergedError: where the tolerance is not reached within `max_products`.
     """
-    products = linearize(denoiser, y, sigma, block=block)
-    ritz, count = _top_pairs(
-        lambda v: (products.push(v) + products.pull(v)) / 2,
-        y, num, block, tol=tol, max_products=max_products, seed=seed,
-    )  # fmt: skip
-    return Spectrum(ritz.lam, ritz.vectors.unflatten(1, y.shape[1:]), ritz.residuals, count)
+    options: dict[str, Any] = {"tol": tol, "max_products": max_products, "seed": seed}
+
+    def find(one: Tensor) -> Spectrum:
+        products = linearize(denoiser, one, sigma, block=block)
+        ritz, count = _top_pairs(
+            lambda v: (products.push(v) + products.pull(v)) / 2, one, num, block, store, **options
+        )
+        atoms = ritz.vectors.to(y.device).unflatten(1, one.shape[1:])
+        return Spectrum(ritz.lam.to(y.device), atoms, ritz.residuals.to(y.device), count)
+
+    if not isinstance(y, Tensor) or y.ndim != 4 or len(y) < 2:
+        return find(y)
+    found = [find(one) for one in y.split(1)]
+    return Spectrum(
+        torch.stack([part.lam for part in found]),
+        torch.stack([part.atoms for part in found]),
+        torch.stack([part.residuals for part in found]),
+        sum(part.num_products for part in found),
+    )
 
 
 def _top_pairs(
-    apply: Callable[[Tensor], Tensor], y: Tensor, num: int, block: int, **options: Any
+    apply: Callable[[Tensor], Tensor],
+    y: Tensor,
+    num: int,
+    block: int,
+    store: str | torch.device | None = None,
+    **options: Any,
 ) -> tuple[Ritz, int]:
     """Return `symmetric_eigenpairs` of a map of images (b, C, H, W), from a random first block."""
-    shape = y.shape[1:]
+    shape, where = y.shape[1:], _check_store(store, y)
     generator = make_generator(options["seed"], "krylov start")
     size = (min(block, y.numel()), y.numel())
-    start = torch.randn(size, generator=generator, dtype=torch.float64, device="cpu").to(y)
+    start = torch.randn(size, generator=generator, dtype=torch.float64, device="cpu")
     return symmetric_eigenpairs(
-        lambda rows: apply(rows.unflatten(1, shape)).flatten(1), start, num, **options
-    )
+        lambda rows: apply(rows.to(y).unflatten(1, shape)).flatten(1).to(where),
+        start.to(where, y.dtype), num, **options,
+    )  # fmt: skip
+
+
+def _check_store(store: str | torch.device | None, y: Tensor) -> torch.device:
+    """Return the device of the vectors; that of `y` where none is said."""
+    if store is None:
+        return y.device
+    try:
+        return torch.empty(0, device=store).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"store must be a device that is here, not {store!r}: {first}") from error
 
 
 def top_singular_values(
@@ -189,11 +224,12 @@ def top_singular_values(
     block: int = 8,
     max_products: int = 4000,
     seed: int = 0,
+    store: str | torch.device | None = None,
 ) -> SingularValues:
     """Return the `num` largest singular values of J at one image, with u_k and v_k.
 
     As `top_eigenpairs`, for the symmetric map JᵀJ, whose residuals ‖JᵀJ v_k − s_k² v_k‖ are at most
-    `tol`; u_k = J v_k / s_k.
+    `tol`; u_k = J v_k / s_k. One image; `store` as there.
 
     Raises:
         NotConvergedError: where the tolerance is not reached within `max_products`.
@@ -201,9 +237,9 @@ def top_singular_values(
     products = linearize(denoiser, y, sigma, block=block)
     ritz, _ = _top_pairs(
         lambda v: products.pull(products.push(v)),
-        y, num, block, tol=tol, max_products=max_products, seed=seed,
+        y, num, block, tol=tol, max_products=max_products, seed=seed, store=store,
     )  # fmt: skip
-    v = ritz.vectors.unflatten(1, y.shape[1:])
-    s = ritz.lam.clamp(min=0).sqrt()
+    v = ritz.vectors.to(y.device).unflatten(1, y.shape[1:])
+    s = ritz.lam.to(y.device).clamp(min=0).sqrt()
     u = products.push(v) / s.clamp(min=torch.finfo(s.dtype).tiny)[:, None, None, None]
     return SingularValues(u, s, v)

@@ -19,6 +19,8 @@ from gahb_core.checks import (
 class Spectrum(NamedTuple):
     """Shrinkage factors and the atoms they act on, largest first.
 
+    Of several images (`top_eigenpairs`) all but the last have a row for each.
+
     Attributes:
         lam: (K,) eigenvalues of the symmetric part of J.
         atoms: (K, C, H, W) orthonormal eigenvectors, as images (their sign is arbitrary).

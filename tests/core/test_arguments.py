@@ -213,6 +213,7 @@ CASES = {
         "block": 4,
         "max_products": 200,
         "seed": 0,
+        "store": "cpu",
     },
     jacobian.top_singular_values: {
         "denoiser": half,
@@ -222,6 +223,7 @@ CASES = {
         "block": 4,
         "max_products": 200,
         "seed": 0,
+        "store": "cpu",
     },
     sam.step_size: {"t": 3, "h": 0.1},
     sam.sigma_schedule: {"sigma_0": 1.0, "sigma_end": 0.05, "h": 0.05, "beta": 0.3},

@@ -1,5 +1,6 @@
 """Jacobian: products, matrix, eigenvectors and estimates against matrices formed by autograd."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from gahb_core import jacobian as jac
 from gahb_core.bases.fourier import make_dct
 from gahb_core.denoisers.contract import noise_conditional_denoiser, residual_denoiser
 from gahb_core.denoisers.gaussian import gaussian_denoiser
+from gahb_core.jacobian import krylov
 from gahb_core.jacobian.masks import find_network
 from gahb_core.multiscale.denoising import conditional_denoiser
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
@@ -316,6 +318,48 @@ def test_random_state_and_arguments_are_left_alone(net):
     jac.estimate_trace(net, y, num=4)
     assert torch.equal(y, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_several_images_are_each_as_if_alone(net):
+    y = vectors(3)
+    found = jac.top_eigenpairs(net, y, num=4, tol=1e-6)
+    alone = [jac.top_eigenpairs(net, one, num=4, tol=1e-6) for one in y.split(1)]
+    assert found.lam.shape == (3, 4)
+    assert found.atoms.shape == (3, 4, *SHAPE)
+    assert torch.equal(found.lam, torch.stack([one.lam for one in alone]))
+    assert torch.equal(found.atoms, torch.stack([one.atoms for one in alone]))
+    assert found.num_products == sum(one.num_products for one in alone)
+    with pytest.raises(ValueError, match="y must be finite"):
+        jac.top_eigenpairs(net, torch.cat([y, y[:1] / 0]), num=2)
+
+
+def test_vectors_are_kept_and_decomposed_where_they_are_told(net, monkeypatch):
+    """Without a second device: what the algebra of vectors gets was moved by `to(store)`."""
+    y, places = make_image(), []
+    whole = krylov._orthonormalize
+
+    def watched(rows, Q, generator):
+        places.append((rows.device, Q.device))
+        return whole(rows, Q, generator)
+
+    monkeypatch.setattr(krylov, "_orthonormalize", watched)
+    for find, parts in ((jac.top_eigenpairs, ("lam", "atoms")), (jac.top_singular_values, "usv")):
+        plain, kept = find(net, y, num=3), find(net, y, num=3, store="cpu")
+        assert all(torch.equal(getattr(plain, p), getattr(kept, p)) for p in parts)
+    assert set(places) == {(torch.device("cpu"),) * 2}
+    with pytest.raises(ValueError, match="store must be a device that is here, not 'nowhere'"):
+        jac.top_eigenpairs(net, y, num=3, store="nowhere")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_vectors_are_kept_beside_it(net):
+    y = make_image()
+    plain = jac.top_eigenpairs(net, y, num=3, tol=1e-5)
+    far = jac.top_eigenpairs(
+        residual_denoiser(copy.deepcopy(net.net).cuda()), y.cuda(), num=3, tol=1e-5, store="cpu"
+    )
+    assert far.atoms.device.type == "cuda"
+    torch.testing.assert_close(far.lam.cpu(), plain.lam, rtol=0, atol=1e-4)
 
 
 def test_bad_input_is_named(linear):
