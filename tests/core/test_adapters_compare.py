@@ -119,3 +119,17 @@ def test_nearest_neighbours_are_those_of_scikit_learn():
         torch.testing.assert_close(
             found.similarity, 1 - torch.from_numpy(distance[:, 0]).float(), rtol=0, atol=1e-5
         )
+
+
+@needs("prdc")
+@pytest.mark.parametrize("measure", ["correlation", "cosine"])
+def test_the_nearest_other_image_is_as_far_as_prdc_says(measure):
+    """Of vectors of norm 1, ‖a − b‖² = 2 − 2⟨a, b⟩; the package takes Euclidean distances."""
+    from prdc.prdc import compute_nearest_neighbour_distances
+
+    images = load_images("fashion", "A", 200)
+    x = (images - images.mean((1, 2, 3), keepdim=True) * (measure == "correlation")).flatten(1)
+    unit = torch.nn.functional.normalize(x.double()).numpy()
+    theirs = torch.from_numpy(compute_nearest_neighbour_distances(unit, 1))
+    ours = (2 - 2 * metrics.nearest_other(images.double(), measure, block=64)).clamp(min=0).sqrt()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
