@@ -125,6 +125,19 @@ def test_a_page_does_not_open_with_parameters_and_imports(path):
     assert all("hide-input" in c["metadata"].get("tags", []) for c in opening), "fold them"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=name_of)
+def test_visible_code_is_the_idea_alone(path):
+    """At most twelve lines a cell: bookkeeping is folded, or in the library."""
+    folded = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+    long = {
+        cell["id"]: len("".join(cell["source"]).splitlines())
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code" and not folded & set(cell["metadata"].get("tags", []))
+    }
+    long = {name: num for name, num in long.items() if num > 12}
+    assert not long, f"split these, and tag the rest hide-input: {long}"
+
+
 @pytest.mark.parametrize("path", [p for p in TEXTS if p.suffix == ".ipynb"], ids=name_of)
 def test_terms_are_linked_where_they_first_stand(path):
     texts = markdown_of(path)
