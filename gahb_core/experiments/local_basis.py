@@ -1,19 +1,14 @@
 """The basis of a denoiser at one noisy image: its factors, vectors and filters (chapter 5)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from gahb_core.checks import check_count, check_number
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.jacobian.derivatives import adjoint_error
-from gahb_core.jacobian.estimates import (
-    Estimate,
-    estimate_asymmetry,
-    estimate_squared_norm,
-    estimate_trace,
-)
+from gahb_core.jacobian.estimates import Estimate, estimate_all
 from gahb_core.jacobian.krylov import top_eigenpairs, top_singular_values
 from gahb_core.jacobian.products import adaptive_filters, jacobian_matrix, linearize
 from gahb_core.jacobian.spectrum import asymmetry, eigendecompose, svd
@@ -142,11 +137,12 @@ def _from_products(
     options = {"sigma": sigma, "tol": tol, "block": block, "seed": seed}
     spectrum = top_eigenpairs(denoiser, y, num=num, **options)
     parts = top_singular_values(denoiser, y, num=num, **options)
-    probes = {"sigma": sigma, "num": num_probes, "seed": seed, "block": block}
+    probes: dict[str, Any] = {"num": num_probes, "seed": seed, "block": block}
+    found = estimate_all(denoiser, y, sigma, **probes)
     return {
-        "trace": estimate_trace(denoiser, y, **probes),
-        "sum_sq": estimate_squared_norm(denoiser, y, **probes),
-        "asymmetry": estimate_asymmetry(denoiser, y, **probes),
+        "trace": found.trace,
+        "sum_sq": found.squared_norm,
+        "asymmetry": found.asymmetry,
         "complete": num == y.numel(),
         **_vectors(spectrum.lam, spectrum.atoms, parts.u, parts.s, parts.v),
     }

@@ -6,6 +6,8 @@ else is built of the two. No function but `jacobian_matrix` forms the D × D mat
 
 from gahb_core.jacobian.estimates import (
     Estimate,
+    Estimates,
+    estimate_all,
     estimate_asymmetry,
     estimate_squared_norm,
     estimate_trace,
@@ -37,6 +39,7 @@ from gahb_core.jacobian.spectrum import (
 
 __all__ = [
     "Estimate",
+    "Estimates",
     "Linearization",
     "NotConvergedError",
     "SingularValues",
@@ -44,6 +47,7 @@ __all__ = [
     "adaptive_filters",
     "asymmetry",
     "eigendecompose",
+    "estimate_all",
     "estimate_asymmetry",
     "estimate_squared_norm",
     "estimate_trace",

@@ -24,6 +24,20 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
+class Estimates(NamedTuple):
+    """What the same random vectors say of J.
+
+    Attributes:
+        trace: tr J.
+        squared_norm: Σ_ij J_ij².
+        asymmetry: ‖J − Jᵀ‖ / ‖J‖.
+    """
+
+    trace: Estimate
+    squared_norm: Estimate
+    asymmetry: Estimate
+
+
 def _summarize(draws: Tensor) -> Estimate:
     return Estimate(draws.mean().item(), (draws.std() / math.sqrt(len(draws))).item())
 
@@ -88,11 +102,38 @@ def estimate_asymmetry(
         ValueError: where J is zero.
     """
     products, z = _setup(denoiser, y, sigma, num, seed, block)
-    Jz = products.push(z)
-    gap = Jz - products.pull(z)
+    return _compare(products.push(z), products.pull(z))
+
+
+def _compare(Jz: Tensor, Jtz: Tensor) -> Estimate:
+    """Return the asymmetry, from what J and Jᵀ make of the same sign vectors (num, C, H, W)."""
+    gap = Jz - Jtz
     top, bottom = _inner(gap, gap), _inner(Jz, Jz)
     if not bottom.mean() > 0:
         raise ValueError("J must not be zero: the asymmetry is relative to its norm")
     ratio = (top.mean() / bottom.mean()).sqrt()
     spread = (top - ratio.square() * bottom).std() / (2 * ratio.clamp(min=1e-12) * bottom.mean())
-    return Estimate(ratio.item(), (spread / math.sqrt(len(z))).item())
+    return Estimate(ratio.item(), (spread / math.sqrt(len(Jz))).item())
+
+
+def estimate_all(
+    denoiser: Denoiser,
+    y: Tensor,
+    sigma: float | None = None,
+    *,
+    num: int = 64,
+    seed: int = 0,
+    block: int = 64,
+) -> Estimates:
+    """Return trace, squared norm and asymmetry at one image, as the three above give them.
+
+    J and Jᵀ multiply each of the `num` sign vectors once: half the products of three calls.
+
+    Raises:
+        ValueError: where J is zero.
+    """
+    products, z = _setup(denoiser, y, sigma, num, seed, block)
+    Jz = products.push(z)
+    return Estimates(
+        _summarize(_inner(z, Jz)), _summarize(_inner(Jz, Jz)), _compare(Jz, products.pull(z))
+    )

@@ -196,6 +196,7 @@ CASES = {
     jacobian.subspace_overlap: {"a": EYE[:3], "b": EYE[1:4]},
     jacobian.estimate_trace: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
     jacobian.estimate_squared_norm: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
+    jacobian.estimate_all: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
     jacobian.estimate_asymmetry: {"denoiser": half, "y": ONE, "num": 4, "seed": 0, "block": 3},
     jacobian.symmetric_eigenpairs: {
         "apply": lambda rows: rows * torch.arange(16).to(rows),

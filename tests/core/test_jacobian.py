@@ -362,6 +362,16 @@ def test_on_a_gpu_the_vectors_are_kept_beside_it(net):
     torch.testing.assert_close(far.lam.cpu(), plain.lam, rtol=0, atol=1e-4)
 
 
+def test_one_pass_of_probes_says_what_three_say(net):
+    y, options = make_image(), {"num": 6, "seed": 4, "block": 4}
+    found = jac.estimate_all(net, y, **options)
+    assert found.trace == jac.estimate_trace(net, y, **options)
+    assert found.squared_norm == jac.estimate_squared_norm(net, y, **options)
+    assert found.asymmetry == jac.estimate_asymmetry(net, y, **options)
+    with pytest.raises(ValueError, match="J must not be zero"):
+        jac.estimate_all(lambda y, sigma=None: 0 * y, y)
+
+
 def test_bad_input_is_named(linear):
     J, f = linear
     with pytest.raises(ValueError, match=r"y must be one noisy image \(1, C, H, W\), not \(2, 1"):
