@@ -9,7 +9,7 @@ import pytest
 from projects import ROOT, asked_pages
 
 from gahb_book.places import Places
-from gahb_book.report import load_results
+from gahb_book.report import load_results, load_seeds
 from gahb_book.run import load_pages, load_prose, run_pages
 from gahb_book.run.pages import is_current
 from gahb_book.site import make_contents
@@ -66,6 +66,19 @@ def test_figures_are_in_their_ranges(results, page):
         if not values or not all(low <= v <= high for v in values):
             wrong.append(f"{figure} = {values} is not in [{low}, {high}]")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_seed_leaves_the_range_of_a_figure():
+    """A range that another seed leaves is that of one draw, and so is what it supports."""
+    seeds = load_seeds(ROOT / "book" / "measured" / "seeds.json")
+    assert seeds.keys() <= PAGES.keys()
+    beyond = [
+        f"{page}: {figure} in [{low}, {high}]: {seeds[page][figure]}"
+        for page in seeds
+        for figure, (low, high) in PAGES[page].ranges.items()
+        if not all(low <= v <= high for v in numbers_in(seeds[page].get(figure, [])))
+    ]
+    assert not beyond, "\n".join(beyond)
 
 
 TRANSITIONS = [

@@ -54,3 +54,16 @@ def test_what_is_there_is_not_measured_again(tmp_path):
 def test_what_is_measured_lies_in_the_book():
     assert measured.FOLDER == ROOT / "book" / "measured"
     assert measured.FOLDER.is_dir()
+
+
+def test_ranges_are_widened_to_hold_every_seed(own_modules):
+    seeds = importlib.import_module("seeds")
+    text = "  - name: p\n    records:\n      - a.{x,y}: [1, 2]  # why\n      - b: [0.1, 0.4]\n"
+    found = {"p": {"a.x": [1.5, 2.53], "a.y": [{"k": 1.2}, {"k": 1.3}], "b": [0.2, 0.05]}}
+    wider = seeds.widen_listing(text, found)
+    assert "- a.{x,y}: [1, 2.7]  # why\n" in wider
+    assert "- b: [0.015, 0.4]\n" in wider
+    assert seeds.widen_listing(wider, found) == wider
+    assert seeds.widen_listing(text, {"q": found["p"]}) == text
+    assert seeds.widen(-0.1, 0, [-0.234]) == (-0.26, 0)
+    assert seeds.widen(0, 1, [0.0, 1.0]) == (0, 1)
