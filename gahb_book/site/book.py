@@ -1,7 +1,6 @@
 """The book: executed pages and prose side by side, made into HTML, and served on this machine."""
 
 import ast
-import hashlib
 import json
 import os
 import platform
@@ -26,7 +25,7 @@ from gahb_core.files import hash_files, write_if_changed, write_safely
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 RECORDED = re.compile(r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+ = .*\n?", re.MULTILINE)  # by `record`
-NOT_STAGED = ("checkpoints", "experiments", ".ipynb_checkpoints")
+NOT_STAGED = ("checkpoints", "experiments", "kept", ".ipynb_checkpoints")
 
 
 def _drop_records(cell: dict[str, Any]) -> None:
@@ -198,10 +197,18 @@ def _live_assets(wanted: dict[Path, bytes]) -> list[tuple[str, bytes]]:
     return list(page_assets(pages))
 
 
-def _hash_book(stage: Path, root: Path) -> str:
-    """Return the fingerprint of all that the HTML is made from: what is staged, and the library."""
-    staged = hash_files((p for p in stage.rglob("*") if p.is_file()), stage)
-    return hashlib.sha256((staged + hash_files(library_files(root), root)).encode()).hexdigest()
+def _hash_inputs(places: Places) -> str:
+    """Return the fingerprint of all that staging and building read, found without doing either.
+
+    To stage loads torch, for the networks of live figures: an unchanged book is known before.
+    """
+    root, made = places.root, places.build / "executed"
+    files = [*library_files(root), *(root / name for name in TOP)]
+    files += (p for p in made.glob("[!.]*") if p.suffix in (".ipynb", ".hash"))
+    for part in (root / "book").iterdir():
+        if part.name not in ("kept", "experiments", ".ipynb_checkpoints"):
+            files += part.rglob("*") if part.is_dir() else [part]
+    return hash_files((p for p in files if p.is_file()), root)
 
 
 def build_book(places: Places, force: bool = False) -> Path:
@@ -212,13 +219,13 @@ def build_book(places: Places, force: bool = False) -> Path:
     Raises:
         RuntimeError: when the builder reports warnings or errors; what they are stands above.
     """
-    stage = stage_book(places)
     html, stamp = places.html, places.build / "html.hash"
-    index, made_from = html / "index.html", _hash_book(stage, places.root)
+    index, made_from = html / "index.html", _hash_inputs(places)
     current = stamp.is_file() and stamp.read_text(encoding="utf-8").strip() == made_from
     if current and index.is_file() and not force:
         print("the HTML is up to date")
         return index
+    stage = stage_book(places)
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)  # else pages that were removed stay
     # --all: a build that goes on from the last one does not repeat its warnings
