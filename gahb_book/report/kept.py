@@ -1,5 +1,6 @@
 """What of the pages is kept: a list, and how values of this machine go into the book."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +107,27 @@ def users_of(pages: Iterable[Page], places: Places) -> dict[str, str]:
         for use in uses_of(page, places) or []:
             found.setdefault(use.slot, page.name)
     return found
+
+
+def format_shipped(places: Places) -> str:
+    """Return a table in Markdown of what the book keeps, a page a row."""
+    cards = list(stores(places.root)[0].cards())
+    rows = [
+        "| page | kept functions, and how many values | computed in | on |",
+        "|---|---|---|---|",
+    ]
+    for page in load_pages(places.root):
+        own = [card for card in cards if card.page == page.name]
+        if own:
+            counts = Counter(card.function for card in own)
+            what = ", ".join(f"`{name}` {num}" for name, num in sorted(counts.items()))
+            machines = ", ".join(sorted({card.machine for card in own}))
+            seconds = sum(card.seconds for card in own)
+            rows.append(f"| {{doc}}`{page.name}` | {what} | {seconds:.0f} s | {machines} |")
+    if len(rows) == 2:
+        return "Nothing is kept in this build: every page computed all that it shows."
+    total = sum(card.seconds for card in cards) / 60
+    return "\n".join([*rows, "", f"Together {len(cards)} values, {total:.0f} minutes of one core."])
 
 
 def _read(store: Store, slot: str) -> Card | None:

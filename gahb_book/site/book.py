@@ -25,6 +25,7 @@ from gahb_core.files import hash_files, write_if_changed, write_safely
 TOP = ("_config.yml", "_toc.yml", "CHANGELOG.md", "README.md")
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 RECORDED = re.compile(r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+ = .*\n?", re.MULTILINE)  # by `record`
+KEPT_MARK = b"<!-- kept values -->"  # in prose: a table of them stands there
 NOT_STAGED = ("checkpoints", "experiments", "kept", ".ipynb_checkpoints")
 
 
@@ -170,6 +171,11 @@ def stage_book(places: Places) -> Path:
     wanted = {
         stage / p.relative_to(places.root): p.read_bytes() for p in _list_sources(places.root)
     }
+    for path, text in wanted.items():
+        if KEPT_MARK in text:
+            from gahb_book.report.kept import format_shipped  # here: torch takes seconds to load
+
+            wanted[path] = text.replace(KEPT_MARK, format_shipped(places).encode())
     for page in load_pages(places.root):
         wanted[stage / "book" / f"{page.name}.ipynb"] = _read_page(page, places)
     wanted |= {stage / "book" / "_static" / path: text for path, text in _live_assets(wanted)}
@@ -206,7 +212,7 @@ def _hash_inputs(places: Places) -> str:
     files = [*library_files(root), *(root / name for name in TOP)]
     files += (p for p in made.glob("[!.]*") if p.suffix in (".ipynb", ".hash"))
     for part in (root / "book").iterdir():
-        if part.name not in ("kept", "experiments", ".ipynb_checkpoints"):
+        if part.name not in ("experiments", ".ipynb_checkpoints"):
             files += part.rglob("*") if part.is_dir() else [part]
     return hash_files((p for p in files if p.is_file()), root)
 

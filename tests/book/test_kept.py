@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import warnings
@@ -20,6 +21,7 @@ from gahb_book.kept.values import differences, pack, unpack
 from gahb_book.places import Places, book_path
 from gahb_book.record import record
 from gahb_book.report import kept as report
+from gahb_book.site import stage_book
 from gahb_core import bases, denoisers, metrics, training
 from gahb_core.metrics import psnr
 from gahb_core.metrics.frechet import fit_pca
@@ -447,7 +449,12 @@ def test_the_list_and_what_goes_into_the_book(book, monkeypatch, capsys):
     places = Places(book)
     assert main(["--root", str(book), "run", "p"]) == 0
     assert [r.state for r in report.list_kept(places, ["p"])] == ["missing"]
+    assert report.format_shipped(places).startswith("Nothing is kept")
     assert main(["--root", str(book), "kept", "--write"]) == 0
+    (book / "book" / "index.md").write_text("# I\n\n<!-- kept values -->\n")
+    table = (stage_book(places) / "book" / "index.md").read_text()
+    assert re.search(r"^\| \{doc\}`p` \| `draw` 1 \| 0 s \| .*\|$", table, re.MULTILINE)
+    assert "Together 1 values" in table
     assert [r.state for r in report.list_kept(places, ["p"])] == ["current"]
     files = {p.name: p.read_bytes() for p in (book / "book" / "kept").iterdir()}
     assert len(files) == 2
