@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from gahb_core import denoisers, experiments, jacobian, metrics, noise, sampling
+from gahb_core.data import load_images
 from gahb_core.experiments import basis, denoising, generalization, inverse, memorization
+from gahb_core.sampling import sample
+from gahb_core.training import load_denoiser
 
 SIZE, SIGMA = 6, 0.2
 
@@ -174,6 +177,20 @@ def test_without_held_out_images_no_null_is_given():
     assert found.copies is None and found.threshold is None and found.kind is None  # noqa: PT018
     assert "no null can be given without held-out images" in found.verdict
     assert torch.equal(found.similarity, metrics.nearest_images(x[:5], x[5:20]).similarity)
+
+
+def test_networks_of_few_garments_copy_and_that_of_many_does_not():
+    """Those of chapter 3, from the same starts, and images that none of them saw."""
+    train, unseen = load_images("fashion", "A", 10_000), load_images("fashion", "test", 400)
+    flat = train.double().flatten(1)
+    prior = denoisers.gaussian_denoiser(flat.mean(0).reshape(1, 32, 32), torch.cov(flat.T))
+    starts = prior.sample_prior(8, 0).float()
+    for num in (1, 10, 100, 10_000):
+        f = load_denoiser(f"fashion/N={num}/A")
+        samples = sample(f, 8, (1, 32, 32), mean=starts, beta=1.0).x
+        found = memorization(samples, train[:num], unseen)
+        assert found.null_rate.low < 0.05 < found.null_rate.high
+        assert (found.copies.low > 0.5) if num <= 100 else (found.copies.value == 0)
 
 
 def test_memorization_refuses_what_cannot_be_compared():
