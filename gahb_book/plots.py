@@ -136,7 +136,7 @@ def _check_curves(curves: Mapping[str, Any], name: str = "curves") -> None:
         raise ValueError(f"{name} must name at least one curve, not {curves!r}")
 
 
-def _draw(ax: Axes, curves: Mapping[str, Any], x: Any = None, **style: str) -> None:
+def _draw(ax: Axes, curves: Mapping[str, Any], x: Any = None, **style: Any) -> None:
     """Draw name → values against `x`, or name → (x, values); the eighth begins anew, dashed."""
     _check_curves(curves)
     for i, (name, values) in enumerate(curves.items()):
@@ -335,7 +335,8 @@ def plot_histograms(
         title: of the panel.
     """
     _check_curves(samples, "samples")
-    edges = np.histogram_bin_edges(np.concatenate([to_array(v) for v in samples.values()]), bins)
+    every = np.concatenate([to_array(v) for v in samples.values()])
+    edges = np.histogram_bin_edges(every, bins).tolist()
     for i, (k, v) in enumerate(samples.items()):  # outlines: where sets overlap, all show
         ax.hist(to_array(v), edges, histtype="stepfilled", ec=f"C{i}", fc=(f"C{i}", 0.15), label=k)
     ax.set(xlabel=xlabel, ylabel="count", title=title)

@@ -13,15 +13,3 @@ from gahb_book.browser.weights import (
     pack_network,
     script_name,
 )
-
-__all__ = [
-    "FIGURES",
-    "STATIC",
-    "explore_network",
-    "image_set",
-    "network_file",
-    "network_script",
-    "pack_network",
-    "read_static",
-    "script_name",
-]

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gahb_book.plots import to_uint8
 from gahb_core.data import load_images
 from gahb_core.networks.layered import Layered
-from gahb_core.networks.steps import Step
 from gahb_core.training import load
 
 FORMAT = 1
@@ -36,8 +35,8 @@ def script_name(name: str, profile: str = "laptop") -> str:
     return re.sub(r"[^\w.-]", "_", stem.replace("=", "-")) + ".js"
 
 
-def _entry(step: Step, channels: int, relu: bool) -> Entry:
-    """Return the (layer, weight, scale of its norm) of a step that takes `channels`."""
+def _entry(step: Any, channels: int, relu: bool) -> Entry:
+    """Return the (layer, weight, scale of its norm) of a `Step` that takes `channels`."""
     if step.name == "conv" and step.plus_input:
         return ["conv", *step.sizes, int(relu)], step.kernel, None
     if step.name == "conv":
@@ -93,7 +92,7 @@ def _store(weight: Tensor, scale: Tensor | None, whole: bool = False) -> tuple[l
     return ["steps", 1], steps.tobytes() + scaled.tobytes()
 
 
-def pack_network(net: Layered, name: str) -> tuple[dict, bytes]:
+def pack_network(net: nn.Module, name: str) -> tuple[dict, bytes]:
     """Return (header, bytes) of a network in evaluation mode, its norms folded by the engine.
 
     Raises:
@@ -107,7 +106,7 @@ def pack_network(net: Layered, name: str) -> tuple[dict, bytes]:
     entries, direct = _entries(net, name)
     steps = net.trace()
     # what is added is in a convolution's kernels: steps of its size are too coarse for the rest
-    whole = any(step.name == "conv" and step.plus_input for step, *_ in steps)
+    whole = any(getattr(step, "plus_input", False) for step, *_ in steps)
     stored = [_store(w.detach(), s, whole) for _, w, s in entries if w is not None]
     content = b"".join(data for _, data in stored)
     header = {

@@ -16,24 +16,3 @@ from gahb_book.chapters.networks import (
     explore_photo,
     explore_shrink,
 )
-
-__all__ = [
-    "explore_basis",
-    "explore_born",
-    "explore_cascade",
-    "explore_climb",
-    "explore_contour",
-    "explore_disk",
-    "explore_filters",
-    "explore_front",
-    "explore_inpaint",
-    "explore_line",
-    "explore_pairs",
-    "explore_peaks",
-    "explore_photo",
-    "explore_plane",
-    "explore_shrink",
-    "key_picture",
-    "mixture_posterior",
-    "signed_colours",
-]

@@ -45,7 +45,8 @@ def explore_filters(
     """
     told, first, y = [_field(family, r) for r in fields], fields.index(9), add_noise(x, sigma, 0)
     systems = load_denoiser(told[first]["flat"]), load_multiscale(low, told[first]["details"])
-    found = [signed_colours(adaptive_filters(f, y, pixels=[tuple(pixel)])[0, 0]) for f in systems]
+    at = [(pixel[0], pixel[1])]
+    found = [signed_colours(adaptive_filters(f, y, pixels=at)[0, 0]) for f in systems]
     data = encode_pictures(x, ["the image"]) | {
         "sigma": sigma,
         "sigmas": SIGMAS,
@@ -74,7 +75,7 @@ def explore_filters(
 def explore_cascade(
     details: Sequence[str],
     dataset: str,
-    way: Mapping[str, float] | None = None,
+    way: Mapping[str, Any] | None = None,
     *,
     items: Sequence[int] = (0, 1, 2),
     size: int = 64,
@@ -92,7 +93,7 @@ def explore_cascade(
     levels = len(details)
     x = load_images(dataset, "test", max(items) + 1, size)[list(items)]
     low = haar_decompose(x, levels).low.clamp(0, 1)
-    nets = [load_denoiser(name) for name in details]
+    nets: list[Any] = [load_denoiser(name) for name in details]  # conditional ones
     model = multiscale_denoiser(lambda y, sigma=None: y, nets)
     start, *reached = super_resolve(model, low[:1], seed=1, details=Ascent(**way))
     final = reached[-1].x
@@ -110,7 +111,7 @@ def explore_cascade(
         "pixels of its level and is told what is coarser. Draw them again: contours stay where the "
         "sketch has them, and their course within its pixels changes."
     )
-    panels = [start.x, *(scale.x for scale in reached), signed_colours(added[0, 0])]
+    panels: list[Any] = [start.x, *(scale.x for scale in reached), signed_colours(added[0, 0])]
     picture = picture_of_tiles(panels)
     return explore_network(
         "cascade", list(details), picture, alt=alt, caption=caption, data=data, note=NOTE

@@ -91,7 +91,8 @@ def explore_born(
     items, num = items or ITEMS, 5  # with the estimate, six tiles a row
     names = [[f"{dataset}/N={n}/{split}" for n in nums] for split in "AB"]
     x = load_images(dataset, "test", max(items) + 1, 32)[list(items)]
-    y, tiles, lam = add_noise(x[:1], sigma, 0), [], []
+    y, lam = add_noise(x[:1], sigma, 0), []
+    tiles: list[Any] = []
     for name in names[0]:
         f = load_denoiser(name)
         spectrum = top_eigenpairs(f, y, num=num, tol=1e-2)

@@ -188,7 +188,7 @@ def examine_denoiser(
     f = room.load_function(denoiser)
     device = _choose_device(device)
     most = {"images": 2000, "samples": 10_000, "train": 100_000}
-    found = {
+    found: dict[str, Any] = {
         name: None if folder is None else room.read_images(folder, most[name], name).to(device)
         for name, folder in folders.items()
     }
@@ -293,8 +293,8 @@ def show_results(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """Compare the figures of two folders of results or variants; 1 where they differ by more."""
     tolerances = batches.load_tolerances(args.tolerances, args.rtol, args.atol)
-    sides = [batches.load_side(side, _places(args)) for side in (args.a, args.b)]
-    rows = batches.compare(*sides, tolerances)
+    a, b = (batches.load_side(side, _places(args)) for side in (args.a, args.b))
+    rows = batches.compare(a, b, tolerances)
     beyond = [row for row in rows if row.beyond]
     if not rows:
         raise ValueError(f"{args.a} and {args.b} must have a page in common, and have none")

@@ -2,5 +2,3 @@
 
 from gahb_book.cluster.jobs import EXECUTORS, run_on_cluster, submit_jobs
 from gahb_book.cluster.tickets import format_status
-
-__all__ = ["EXECUTORS", "format_status", "run_on_cluster", "submit_jobs"]

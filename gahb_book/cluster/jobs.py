@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,22 +188,18 @@ def follow_jobs(
                     continue
             elif now.kind in ("pending", "running"):
                 gone.pop(t.name, None)
-            if (now.kind, now.detail) != last.get(t.name):
-                last[t.name] = (now.kind, now.detail)
+            if (now.kind, now.detail) != last.get(t.name, JobState(""))[:2]:
+                last[t.name] = JobState(now.kind, now.detail)
                 say(f"  {t.name}: {now.kind}{f' ({now.detail})' if now.detail else ''}")
             if now.kind in ("done", "failed"):
                 ended[t.name] = now
                 yield t, now._replace(seconds=ran[t.name])
         if time.monotonic() - spoke > HEARTBEAT:
             spoke = time.monotonic()
-            say("  " + count_states(ended.get(n) or s for n, s in _counted(tickets, last)))
+            known = last | ended
+            say("  " + count_states(known.get(t.name, JobState("pending")) for t in tickets))
         if len(ended) < len(tickets):
             time.sleep(poll)
-
-
-def _counted(tickets: Iterable[Ticket], last: dict) -> Iterator[tuple[str, JobState]]:
-    for t in tickets:
-        yield t.name, JobState(*last.get(t.name, ("pending", "")))
 
 
 def make_parting(tickets: Sequence[Ticket], command: str) -> str:

@@ -8,15 +8,3 @@ from gahb_book.examine.figures import FIGURES, Figure
 from gahb_book.examine.given import load_function, read_images
 from gahb_book.examine.measure import Examination, examine, load_garments, summarize
 from gahb_book.examine.page import write_report
-
-__all__ = [
-    "FIGURES",
-    "Examination",
-    "Figure",
-    "examine",
-    "load_function",
-    "load_garments",
-    "read_images",
-    "summarize",
-    "write_report",
-]

@@ -35,7 +35,7 @@ class Examination(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return it as the content of one .npz file, arrays in half precision."""
-        half = {
+        half: dict[str, Any] = {
             k: v.astype(np.float16) if v.dtype.kind == "f" and k not in ("sigmas", "mse", "sure")
             else v
             for k, v in self.arrays.items()
@@ -179,8 +179,8 @@ def _draw(
     shape = tuple(images.shape[1:])
     mean = images.mean()
     try:
-        options = {"blind": blind, "mean": mean, "seed": seed, "max_iterations": 400}
-        return sampling.sample(denoiser, num, shape, **ASCENT, **options).x, None
+        options: dict[str, Any] = {"blind": blind, "mean": mean, "seed": seed} | ASCENT
+        return sampling.sample(denoiser, num, shape, max_iterations=400, **options).x, None
     except sampling.DivergedError as error:
         return None, f"the ascent diverged: {error}"
 

@@ -88,11 +88,11 @@ def follow(source: str, served: set[str], made: set[str]) -> bool:
     used = False
     for statement in ast.parse(source).body:
         loads, stores = _loads(statement), _stores(statement)
-        defined = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-        if defined and any(ast.unparse(d).startswith("keep") for d in statement.decorator_list):
-            continue
-        if defined:
-            stores = {statement.name}  # type: ignore[attr-defined]
+        defined = False
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            if any(ast.unparse(d).startswith("keep") for d in statement.decorator_list):
+                continue
+            defined, stores = True, {statement.name}
         of_kept = bool(loads & (served | made))
         if of_kept:
             made |= stores

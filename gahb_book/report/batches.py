@@ -115,7 +115,8 @@ def collect_spreads(places: Places, names: list[str]) -> tuple[list[Spread], lis
             for figure in load_results(made.name, places.profile, places.root).values():
                 for name, value in flatten(figure.name, figure.value):
                     values.setdefault((page.name, shown, name), []).append(value)
-    return [Spread(*key, len(v), *summarize(v)) for key, v in values.items()], stale
+    rows = [(*key, len(v), *summarize(v)) for key, v in values.items()]
+    return [Spread._make(row) for row in rows], stale
 
 
 def _show(value: Any) -> str:

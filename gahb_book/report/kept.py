@@ -15,8 +15,6 @@ from gahb_book.run.notebooks import code_of, read_notebook
 from gahb_book.run.spec import Page
 from gahb_book.run.stamp import read_stamp
 
-SAME = {"rtol": 1e-5, "atol": 1e-8}  # within which what is in the book stays as it is
-
 
 class Row(NamedTuple):
     """A kept value: `state` is "current", "stale", "missing" (in the book), "unused", "damaged"."""
@@ -91,9 +89,9 @@ def list_kept(places: Places, names: list[str]) -> list[Row]:
                 rows.append(_row(page.name, card, ship, _state(card, ship, sources, used)))
         for use in uses or []:
             if use.slot not in shipped and users[use.slot] == page.name:
-                card = _read(local, use.slot)
-                if card:
-                    rows.append(_row(page.name, card, local, "missing"))
+                computed = _read(local, use.slot)
+                if computed:
+                    rows.append(_row(page.name, computed, local, "missing"))
                 else:
                     name, _, arguments = use.slot.partition(".")
                     rows.append(Row(page.name, name, arguments, use.seconds, 0, 0, "missing", ""))
@@ -150,13 +148,9 @@ def _take(slot: str, page: str, ship: Store, local: Store, sources: dict[str, st
             before = ship.read(old)
         except Damaged:
             before = None
-        if before and not differences(
-            unpack(before, place=False),
-            unpack(packed, place=False),
-            **SAME,
-        ):
-            same = {"seconds": old.seconds, "machine": old.machine, "rate": old.rate}
-            new = new._replace(tree=old.tree, arrays=old.arrays, torch=old.torch, **same)
+        values = [unpack(p, place=False) for p in (before, packed) if p]
+        if before and not differences(*values, rtol=1e-5, atol=1e-8):  # stays as it is
+            new = old._replace(code=new.code, functions=new.functions, modules=new.modules)
             ship.write(new._replace(page=page), before)
             return "same value, of changed code"
     ship.write(new._replace(page=page), packed)

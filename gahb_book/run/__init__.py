@@ -10,20 +10,3 @@ from gahb_book.run.pages import run_pages
 from gahb_book.run.spec import Page, select_pages
 from gahb_book.run.stamp import page_fingerprint
 from gahb_book.run.variants import make_variant, parse_variants
-
-__all__ = [
-    "Outcome",
-    "Page",
-    "count_cores",
-    "format_report",
-    "load_pages",
-    "load_prose",
-    "make_variant",
-    "page_fingerprint",
-    "parse_variants",
-    "run_pages",
-    "run_processes",
-    "select_pages",
-    "share_cores",
-    "term_as_interrupt",
-]

@@ -142,7 +142,7 @@ def make_engine(folder: Path, part: Path, at: list[int]) -> type:
             """Return the executed notebook."""
             started, cells = nb_man.cell_start, nb_man.nb.cells
 
-            def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+            def cell_start(cell: Any, cell_index: int = 0, **more: Any) -> None:
                 at[:] = [_number(cells, cell_index)]
                 print(f"cell {at[0]}/{_number(cells, len(cells) - 1)}", flush=True)
                 started(cell, cell_index, **more)

@@ -69,8 +69,7 @@ def _name_of(statement: ast.stmt) -> str | None:
     """Return the name that a statement `name = value` or `name: type = value` sets, else None."""
     if not isinstance(statement, ast.AnnAssign | ast.Assign) or statement.value is None:
         return None
-    annotated = isinstance(statement, ast.AnnAssign)
-    targets = [statement.target] if annotated else statement.targets
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else None
 
 
@@ -81,12 +80,14 @@ def _names_of(page: Page, number: int, source: str) -> list[str]:
         statements = ast.parse(source).body
     except SyntaxError as error:
         raise ValueError(f"{where} must be Python: line {error.lineno}: {error.msg}") from error
-    names = [_name_of(statement) for statement in statements]
-    for name, statement in zip(names, statements, strict=True):
+    names = []
+    for statement in statements:
+        name = _name_of(statement)
         if name is None:
             raise ValueError(
                 f"{where} must hold lines `name = value` alone, not {ast.unparse(statement)!r}"
             )
+        names.append(name)
     return names
 
 

@@ -40,12 +40,12 @@ def _find_outcome(name: str, places: Places, since: float, code: int, said: str)
     """Return what became of a page whose process ended with `code`, its last line being `said`."""
     path, seconds = places.outcome(name), time.time() - since
     outcome = read_outcome(name, places)
-    fresh = outcome is not None and path.stat().st_mtime >= since - 1
     if code == 0:  # where not fresh, another process made it meanwhile
         return outcome or Outcome(name, "ok", seconds)
     if code == BUSY:
         return Outcome(name, "failed", seconds, said)
-    if fresh and outcome.status == "failed":
+    fresh = outcome is not None and path.stat().st_mtime >= since - 1
+    if fresh and outcome and outcome.status == "failed":
         return outcome
     ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return Outcome(name, "failed", seconds, f"its process ended by {ended}, after: {said}")

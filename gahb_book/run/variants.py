@@ -73,8 +73,8 @@ def parse_variants(texts: Iterable[str]) -> list[dict[str, Any]]:
             raise ValueError(f"parameter {name} must {rule}, not {text!r}")
         table[name] = read_values(values)
     combinations = 1
-    for values in table.values():
-        combinations *= len(values)
+    for choices in table.values():
+        combinations *= len(choices)
     if combinations > MANY:
         raise ValueError(f"-p must give at most {MANY} variants of a page, not {combinations}")
     if not table:

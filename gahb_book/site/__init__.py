@@ -2,11 +2,3 @@
 
 from gahb_book.site.book import build_book, stage_book
 from gahb_book.site.contents import make_contents, page_heading, write_contents
-
-__all__ = [
-    "build_book",
-    "make_contents",
-    "page_heading",
-    "stage_book",
-    "write_contents",
-]

@@ -24,7 +24,8 @@ def find_networks(text: str) -> list[tuple[str, str]]:
     """
     found = re.findall(r'data-live-networks=\\?"([^"\\]*)\\?"', text)
     asked = [item for part in found for item in html.unescape(part).split()]
-    return [tuple(item.split("|", 1)) for item in dict.fromkeys(asked)]
+    parts = (item.partition("|") for item in dict.fromkeys(asked))
+    return [(profile, name) for profile, _, name in parts]
 
 
 def read_fragment(name: str) -> str:

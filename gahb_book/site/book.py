@@ -69,11 +69,12 @@ def _fill_parameters(source: str, values: dict[str, Any]) -> str:
     lines = source.splitlines(keepends=True)
     for node in reversed(ast.parse(source).body):
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if getattr(target, "id", None) in values and node.value is not None:
-            first, last = node.value.lineno - 1, node.value.end_lineno - 1
-            before = lines[first].encode()[: node.value.col_offset].decode()
-            after = lines[last].encode()[node.value.end_col_offset :].decode()
-            lines[first : last + 1] = [f"{before}{values[target.id]!r}{after}"]
+        name, value = getattr(target, "id", None), getattr(node, "value", None)
+        if name in values and value is not None:
+            first, last = value.lineno - 1, value.end_lineno - 1
+            before = lines[first].encode()[: value.col_offset].decode()
+            after = lines[last].encode()[value.end_col_offset :].decode()
+            lines[first : last + 1] = [f"{before}{values[name]!r}{after}"]
     return "".join(lines)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -64,7 +65,7 @@ def make_contents(pages: list[Page], prose: tuple[str, ...] = ()) -> str:
         if page.part:
             parts.append([])
         parts[-1].append(page)
-    made = []
+    made: list[dict[str, Any]] = []
     for part in parts:
         # chapter 0 and what has no number in its name are not counted
         numbered = {"numbered": 1} if chapter_number(part[0].name) else {}

@@ -107,7 +107,8 @@ def _follow_argument(
     for key, at in (("prev", 1), ("next", 2)):
         beside = find_neighbour(pagename, getattr(app.builder, "relations", {}), at)
         if context.get(key) and beside in app.env.titles:
-            title = app.builder.render_partial(app.env.titles[beside])["title"]
+            builder: Any = app.builder
+            title = builder.render_partial(app.env.titles[beside])["title"]
             context[key] = {"link": app.builder.get_relative_uri(pagename, beside), "title": title}
 
 

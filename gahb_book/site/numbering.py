@@ -37,7 +37,7 @@ def _bold_word(figure: nodes.Node) -> nodes.strong | None:
 
     What cells print between the two, and tables, are passed over; another figure is not.
     """
-    after: nodes.Node | None = figure
+    after = figure
     into = False  # a cell: its outputs come next, and not what follows it
     while (after := after.next_node(descend=into, siblings=True, ascend=True)) is not None:
         into = isinstance(after, nodes.container) and "cell_input" not in after.get("classes", [])

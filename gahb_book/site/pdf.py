@@ -78,10 +78,10 @@ def take_article(text: str, page: str, pages: set[str]) -> tuple[Tag, str]:
     for tag in article.select("[id]"):
         tag["id"] = f"{page}--{tag['id']}"
     for tag in article.select("a[href]"):
-        tag["href"] = _target(tag["href"], page, pages)
+        tag["href"] = _target(str(tag["href"]), page, pages)
     for tag in article.select("img[src]"):
-        if not tag["src"].startswith("data:"):
-            tag["src"] = _target(tag["src"], page, set())
+        if not str(tag["src"]).startswith("data:"):
+            tag["src"] = _target(str(tag["src"]), page, set())
     article["id"] = page
     head = article.select_one("h1")
     return article, head.get_text().strip() if head else page
@@ -111,7 +111,7 @@ def join_pages(folder: Path, contents: list[tuple[str, list[str]]], address: str
         lines += [f'<li class="part">{html.escape(caption)}</li>'] if caption else []
         lines += [f'<li><a href="#{n}">{html.escape(found[n][1])}</a></li>' for n in names]
     first, *others = (str(article) for article, _ in found.values())
-    title = BeautifulSoup(texts[pages[0]], "html.parser").title.get_text()
+    title = BeautifulSoup(texts[pages[0]], "html.parser").select("title")[0].get_text()
     return (
         f'<!doctype html><html lang="en" data-theme="light" data-mode="light"><head>'
         f'<meta charset="utf-8"><base href="{folder.resolve().as_uri()}/">'

@@ -11,13 +11,3 @@ from gahb_book.widgets.flipbook import explore_flipbook
 from gahb_book.widgets.live import explore_live
 from gahb_book.widgets.pictures import picture_html, png_bytes, show_figure
 from gahb_book.widgets.progress import progress
-
-__all__ = [
-    "explore_flipbook",
-    "explore_live",
-    "in_page",
-    "picture_html",
-    "png_bytes",
-    "progress",
-    "show_figure",
-]

@@ -3,14 +3,14 @@
 import html
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import ipywidgets
 
 from gahb_book.widgets.page import is_scale
 
 Control = tuple[str, Sequence[Any]]
-Choice = ipywidgets.SelectionSlider | ipywidgets.ToggleButtons
+Choice: TypeAlias = ipywidgets.SelectionSlider | ipywidgets.ToggleButtons
 
 
 def in_page() -> bool:

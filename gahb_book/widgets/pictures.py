@@ -133,7 +133,7 @@ def check_alt(alt: str) -> None:
 def _least_width(figure: Figure, width: float) -> int:
     """Return the CSS width below which the smallest label of a drawn figure is hard to read."""
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    points = min((t.get_fontsize() for t in texts), default=SMALLEST_LABEL)
+    points = min((float(t.get_fontsize()) for t in texts), default=SMALLEST_LABEL)
     label = points / 72 / figure.get_figwidth() * width  # CSS pixels of its text at that width
     return math.ceil(min(width, width * SMALLEST_LABEL / label))
 

@@ -14,16 +14,3 @@ from gahb_core.adapters.libraries import (
     adapt_edm,
     adapt_kdiffusion,
 )
-
-__all__ = [
-    "Adapted",
-    "Finding",
-    "Report",
-    "adapt",
-    "adapt_ddpm_pytorch",
-    "adapt_deepinv",
-    "adapt_diffusers",
-    "adapt_edm",
-    "adapt_kdiffusion",
-    "check_denoiser",
-]

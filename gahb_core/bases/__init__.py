@@ -10,21 +10,3 @@ from gahb_core.bases.fourier import dct_matrix, make_dct, make_fourier, make_pix
 from gahb_core.bases.harmonics import graph_laplacian, make_shape_harmonics
 from gahb_core.bases.spectra import SpectrumFit, fit_spectrum, m_term_error
 from gahb_core.bases.wavelets import make_wavelet, max_levels, wavelet_matrix
-
-__all__ = [
-    "Basis",
-    "SpectrumFit",
-    "atoms",
-    "dct_matrix",
-    "fit_spectrum",
-    "graph_laplacian",
-    "m_term_error",
-    "make_dct",
-    "make_fourier",
-    "make_matrix_basis",
-    "make_pixels",
-    "make_shape_harmonics",
-    "make_wavelet",
-    "max_levels",
-    "wavelet_matrix",
-]

@@ -9,18 +9,3 @@ from gahb_core.data.files import MissingData, data_folder, download
 from gahb_core.data.own import read_folder, register_images
 from gahb_core.data.pictures import load_picture
 from gahb_core.data.registry import FAMILIES, ImageSet, fetch, load_images, locate, open_images
-
-__all__ = [
-    "FAMILIES",
-    "ImageSet",
-    "MissingData",
-    "data_folder",
-    "download",
-    "fetch",
-    "load_images",
-    "load_picture",
-    "locate",
-    "open_images",
-    "read_folder",
-    "register_images",
-]

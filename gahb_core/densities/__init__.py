@@ -15,21 +15,3 @@ from gahb_core.densities.energies import (
 )
 from gahb_core.densities.errors import denoising_errors, log_p_from_errors
 from gahb_core.densities.learned import EnergyNet, RadialEnergy
-
-__all__ = [
-    "DualScoreLosses",
-    "Energy",
-    "EnergyDenoiser",
-    "EnergyNet",
-    "ExactEnergy",
-    "RadialEnergy",
-    "bits_per_dim",
-    "denoising_errors",
-    "dual_score_losses",
-    "energy_denoiser",
-    "estimate_log_z",
-    "exact_energy",
-    "log_p_decibels",
-    "log_p_from_errors",
-    "time_score",
-]

@@ -18,24 +18,3 @@ from gahb_core.experiments.memory import (
     memorization,
     transition,
 )
-
-__all__ = [
-    "KINDS",
-    "Basis",
-    "Denoising",
-    "Generalization",
-    "Interval",
-    "Inverse",
-    "Memorization",
-    "Transition",
-    "basis",
-    "bootstrap_mean",
-    "compare_samples",
-    "denoising",
-    "generalization",
-    "inverse",
-    "memorization",
-    "spread_pixels",
-    "transition",
-    "wilson",
-]

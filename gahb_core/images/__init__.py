@@ -13,25 +13,3 @@ from gahb_core.images.resize import resize_area
 from gahb_core.images.shuffled import pixel_permutation, shuffle_pixels, unshuffle_pixels
 from gahb_core.images.sinusoids import draw_sinusoids, make_sinusoid_parameters, make_sinusoids
 from gahb_core.images.tangents import tangent_vectors
-
-__all__ = [
-    "CAlpha",
-    "Family",
-    "cover_disks",
-    "draw_disks",
-    "draw_ray",
-    "draw_sinusoids",
-    "make_c_alpha",
-    "make_c_alpha_parts",
-    "make_disk_parameters",
-    "make_disks",
-    "make_ray",
-    "make_ray_parameters",
-    "make_sinusoid_parameters",
-    "make_sinusoids",
-    "pixel_permutation",
-    "resize_area",
-    "shuffle_pixels",
-    "tangent_vectors",
-    "unshuffle_pixels",
-]

@@ -26,26 +26,3 @@ from gahb_core.metrics.pairs import (
     psnr,
     shifted_correlation,
 )
-
-__all__ = [
-    "PCA",
-    "Difference",
-    "Nearest",
-    "Slope",
-    "correlation",
-    "cosine_similarity",
-    "estimate_frechet_floor",
-    "estimate_sure",
-    "fit_pca",
-    "fit_slope",
-    "frechet_distance",
-    "frechet_pca",
-    "kl_bound",
-    "mse",
-    "nearest_images",
-    "nearest_other",
-    "paired_difference",
-    "psnr",
-    "psnr_curve",
-    "shifted_correlation",
-]

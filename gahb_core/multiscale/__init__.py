@@ -38,26 +38,3 @@ from gahb_core.multiscale.haar import (
     haar_split,
     upsample_low,
 )
-
-__all__ = [
-    "Ascent",
-    "Bands",
-    "Conditional",
-    "ConditionalGaussian",
-    "Factorization",
-    "MultiScale",
-    "Pyramid",
-    "Scale",
-    "conditional_denoiser",
-    "factorize_gaussian",
-    "haar_decompose",
-    "haar_level",
-    "haar_merge",
-    "haar_reconstruct",
-    "haar_split",
-    "multiscale_denoiser",
-    "rescale_range",
-    "sample_cascade",
-    "super_resolve",
-    "upsample_low",
-]

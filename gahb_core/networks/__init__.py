@@ -18,25 +18,3 @@ from gahb_core.networks.models import (
 from gahb_core.networks.norm import EPS, BiasFreeNorm
 from gahb_core.networks.transformer import Block, Transformer
 from gahb_core.networks.weights import initialize, load_weights
-
-__all__ = [
-    "ADD",
-    "BFCNN",
-    "CAT",
-    "EPS",
-    "POOL",
-    "PUSH",
-    "RELU",
-    "SPATIAL_LAYERS",
-    "SUBTRACT",
-    "BiasFreeNorm",
-    "Block",
-    "Layered",
-    "Transformer",
-    "UNet",
-    "fold_norm",
-    "initialize",
-    "load_weights",
-    "num_parameters",
-    "receptive_field",
-]

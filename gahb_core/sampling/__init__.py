@@ -23,25 +23,3 @@ from gahb_core.sampling.measurements import (
     measurement_from_functions,
     sample_constrained,
 )
-
-__all__ = [
-    "Blur",
-    "DivergedError",
-    "Measurement",
-    "Samples",
-    "Step",
-    "ascend",
-    "constrain",
-    "estimate_sigma",
-    "finish",
-    "measure_block_means",
-    "measure_blur",
-    "measure_low_frequencies",
-    "measure_pixels",
-    "measure_random",
-    "measurement_from_functions",
-    "sample",
-    "sample_constrained",
-    "sigma_schedule",
-    "step_size",
-]

@@ -482,7 +482,7 @@ def test_the_good_call_is_good(function):
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__.removeprefix("gahb_core."))
 def test_every_public_function_is_here(room):
-    public = getattr(room, "__all__", None) or [n for n in vars(room) if not n.startswith("_")]
+    public = [n for n in vars(room) if not n.startswith("_")]
     functions = {n for n in public if inspect.isfunction(getattr(room, n))}
     own = {n for n in functions if getattr(room, n).__module__.startswith("gahb_core")}
     own -= {n for n in functions if getattr(room, n).__module__ == "gahb_core.checks"}

@@ -233,7 +233,7 @@ def test_every_maker_of_a_denoiser_has_an_example(room):
         words = list(inspect.signature(call).parameters) if inspect.isfunction(call) else []
         return words[:3] == ["self", "y", "sigma"]
 
-    functions = [f for f in map(room.__dict__.get, room.__all__) if inspect.isfunction(f)]
+    functions = [f for f in vars(room).values() if inspect.isfunction(f)]
     makers = [f for f in functions if is_denoiser(typing.get_type_hints(f).get("return"))]
     assert len(makers) > 0
     bare = {f.__name__ for f in makers} - {e.maker.__name__ for e in EXAMPLES.values()}
