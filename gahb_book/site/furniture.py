@@ -57,7 +57,7 @@ def _add_meta(
     tags = {"description": about} if about else {}
     rows = [f'<meta name="{k}" content="{html.escape(v)}">' for k, v in tags.items()]
     if base:
-        title = nodes.unescape(context.get("title") or app.config.project)
+        title = nodes.unescape(context.get("title") or app.config.html_title)
         shown = {
             "og:type": "article",
             "og:site_name": app.config.html_title or app.config.project,

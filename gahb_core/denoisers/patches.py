@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gahb_core.checks import check_count, check_finite, check_images
 from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.layouts import (
     Group,
@@ -227,10 +228,10 @@ class Patches:
 
 
 def _check_machine(train: Tensor, size: int, odd: bool) -> tuple[int, int]:
-    if train.ndim != 4 or len(train) == 0 or not train.is_floating_point():
-        raise ValueError(f"train must be images (N, C, H, W), not {tuple(train.shape)}")
-    if size < 1 or (odd and size % 2 == 0):
-        raise ValueError(f"size must be {'odd and ' if odd else ''}positive, not {size}")
+    check_finite(check_images(train, "train"), "train")
+    check_count(len(train), "the number of images of train")
+    if check_count(size, "size") % 2 == 0 and odd:
+        raise ValueError(f"size must be odd, not {size}")
     return train.shape[2], train.shape[3]
 
 

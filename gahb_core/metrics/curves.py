@@ -43,7 +43,7 @@ def psnr_curve(
         raise ValueError(f"sigmas must be a list or a tensor of numbers, not {sigmas!r}")
     sigmas = [check_number(s, "sigmas", low=0) for s in sigmas]
     rows = [x.new_empty(0, check_count(len(sigmas), "the number of sigmas"))]
-    batch = check_count(batch, "batch")
+    batch, start = check_count(batch, "batch"), check_count(start, "start", 0)
     with torch.no_grad():
         for i in range(0, len(x), batch):
             part = x[i : i + batch]

@@ -226,15 +226,21 @@ def test_a_broken_denoiser_is_noticed():
             check_contract(f, y.clone(), blind=name not in ("one sigma", "takes none"))
 
 
-@pytest.mark.parametrize("room", [denoisers, multiscale], ids=lambda room: room.__name__[10:])
-def test_every_maker_of_a_denoiser_has_an_example(room):
+def makers_of(room):
+    """Return the functions of a room that are annotated to return a denoiser."""
+
     def is_denoiser(made):
         call = getattr(made, "__call__", None) if inspect.isclass(made) else None  # noqa: B004
         words = list(inspect.signature(call).parameters) if inspect.isfunction(call) else []
         return words[:3] == ["self", "y", "sigma"]
 
     functions = [f for f in vars(room).values() if inspect.isfunction(f)]
-    makers = [f for f in functions if is_denoiser(typing.get_type_hints(f).get("return"))]
+    return [f for f in functions if is_denoiser(typing.get_type_hints(f).get("return"))]
+
+
+@pytest.mark.parametrize("room", [denoisers, multiscale], ids=lambda room: room.__name__[10:])
+def test_every_maker_of_a_denoiser_has_an_example(room):
+    makers = makers_of(room)
     assert len(makers) > 0
     bare = {f.__name__ for f in makers} - {e.maker.__name__ for e in EXAMPLES.values()}
     assert not bare, f"add an example of each of {sorted(bare)} to EXAMPLES above"

@@ -214,11 +214,14 @@ def test_what_is_skipped_is_below_its_bound():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: denoisers.local_denoiser(TRAIN, 4), "size must be odd and positive, not 4"),
-        (lambda: denoisers.equivariant_denoiser(TRAIN[0], 3), r"train must be images \(N, C"),
+        (lambda: denoisers.local_denoiser(TRAIN, 4), "size must be odd, not 4"),
+        (
+            lambda: denoisers.equivariant_denoiser(TRAIN[0], 3),
+            r"train must be of shape \(B, C, H, W",
+        ),
         (lambda: denoisers.equivariant_denoiser(TRAIN, 7, True), "at most 6 where circular, not 7"),
         (lambda: denoisers.crop_denoiser(TRAIN, 7), "size must be at most 6, not 7"),
-        (lambda: denoisers.crop_denoiser(TRAIN, 0), "size must be positive, not 0"),
+        (lambda: denoisers.crop_denoiser(TRAIN, 0), "size must be at least 1, not 0"),
     ],
 )
 def test_bad_input_is_refused(make, message):
