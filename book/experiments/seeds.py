@@ -20,6 +20,7 @@ from typing import Any
 from gahb_book.measured import FOLDER, read
 from gahb_book.places import Places, find_root
 from gahb_book.report import load_results
+from gahb_book.report.batches import flatten
 from gahb_book.run import load_pages, run_pages
 from gahb_book.run.listing import expand_braces
 from gahb_core.files import write_safely
@@ -54,13 +55,6 @@ def measure(page: str, num: int) -> dict[str, list[Any]]:
     return {name: [shorten(run[name].value) for run in runs] for name in runs[0]}
 
 
-def numbers_in(value: Any) -> list[float]:
-    """Return every number of a recorded value."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [n for v in value for n in numbers_in(v)] if isinstance(value, list) else [float(value)]
-
-
 def widen(low: float, high: float, numbers: list[float]) -> tuple[float, float]:
     """Return a range that holds all numbers; one that does already is returned as it is.
 
@@ -88,7 +82,7 @@ def widen_listing(text: str, seeds: Mapping[str, Mapping[str, list[Any]]]) -> st
         found = re.match(r"(\s+- (\S+): \[)([^,\]]+), ([^,\]]+)(\].*)", line, re.DOTALL)
         if found and page in seeds:
             values = [seeds[page][n] for n in expand_braces(found[2]) if n in seeds[page]]
-            numbers = numbers_in(values)
+            numbers = [n for _, n in flatten("", values)]
             ends = float(found[3]), float(found[4])
             new = widen(*ends, numbers) if numbers else ends
             if new != ends:

@@ -10,6 +10,7 @@ from projects import ROOT, asked_pages
 
 from gahb_book.places import Places
 from gahb_book.report import load_results, load_seeds
+from gahb_book.report.batches import flatten
 from gahb_book.run import load_pages, load_prose, run_pages
 from gahb_book.run.pages import is_current
 from gahb_book.site import make_contents
@@ -37,9 +38,7 @@ def results(executed_pages):
 
 def numbers_in(value):
     """Return every number of a recorded value, as a flat list."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [n for v in value for n in numbers_in(v)] if isinstance(value, list) else [value]
+    return [number for _, number in flatten("", value)]
 
 
 @run
@@ -243,7 +242,3 @@ def test_the_template_of_a_chapter_is_a_page(project):
     assert made.count("<figure") == 2  # a figure, and a flipbook, each with its alternative text
     assert all(word in text for word in ("{exercise}", "{solution-start}", ":class: dropdown"))
     assert text.index("What this shows, and what it does not") > text.index("{solution-end}")
-
-
-def test_numbers_are_found_in_any_value():
-    assert numbers_in({"a": [1, 2], "b": 3.5}) == [1, 2, 3.5]
