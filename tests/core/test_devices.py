@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_arguments import CASES, DISK, MAKERS, X, Y, call, denoiser_cases, flatten, shrink
+from test_arguments import DISK, EVERY, X, Y, call, flatten, shrink
 
 from gahb_core import denoisers, densities, sampling, training
 from gahb_core.denoisers.posterior import window_rule
@@ -64,7 +64,7 @@ TRAINED = {
     if r.dataset.startswith(("fashion", "c_alpha"))
 }
 # no result of its own; an example that makes a tensor; a denoiser (see MORE)
-EXAMPLES = {f: good for f, good in (CASES | MAKERS | denoiser_cases()).items()
+EXAMPLES = {f: good for f, good in EVERY.items()
             if f.__name__ not in ("finish", "symmetric_eigenpairs", "refine_disks")}  # fmt: skip
 NO_TENSOR = ("factorize_gaussian", "multiscale_denoiser", "conditional_denoiser")
 CALLS = {
