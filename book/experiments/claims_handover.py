@@ -8,7 +8,8 @@ their mean and covariance, or network A; last network A, network B (which saw no
 images), or the memorizer. Of NUM samples each: d₁/d₂, the distances to the two closest of the
 10,000, up to brightness (a third and less: a copy, as in chapter 14); r with the closest; and r
 with the training image that the memorizer alone ends at. Beside them the same of held-out images,
-and the memorizer's largest weight along its own ascent.
+and the memorizer's largest weight along its own ascent. What was predicted of this and of the other
+three claims stands in claims_predictions.json, committed before.
 """
 
 from collections.abc import Callable
