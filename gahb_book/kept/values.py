@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gahb_book.kept.code import is_of_library
 
-COARSE = 256  # numbers of a tensor that may be kept in 8 bits
+COARSE = 256  # numbers of a tensor that may be kept in 8 or 16 bits
 
 
 class Packed(NamedTuple):
@@ -45,8 +45,9 @@ class _Packer:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Tensor):
-            if self.bits == 8 and _is_picture(value):
-                return self._levels(value.detach())
+            if self.bits < 32 and _is_picture(value):
+                keep = self._levels if self.bits == 8 else self._halves
+                return keep(value.detach())
             place = self._keep(value), value.device.type
             return {"tensor": place[0] if place[1] == "cpu" else list(place)}
         if isinstance(value, np.generic):
@@ -91,6 +92,12 @@ class _Packer:
         levels = ((x.double() - low) / step).round().to(torch.uint8)
         return {"levels": [self._keep(levels), x.device.type, low, step]}
 
+    def _halves(self, x: Tensor) -> dict:
+        """Keep a tensor in half precision: eleven bits of each number."""
+        if not bool((x.abs() <= torch.finfo(torch.half).max).all()):
+            raise ValueError("a tensor kept in 16 bits must be finite, and within 65,504")
+        return {"half": [self._keep(x.half()), x.device.type]}
+
 
 def pack(value: Any, bits: int = 32) -> Packed:
     """Return a value as it is kept.
@@ -99,7 +106,8 @@ def pack(value: Any, bits: int = 32) -> Packed:
         value: of tensors (dense, real), arrays, numbers, text, lists, tuples, NamedTuples of the
             library, and dicts.
         bits: 8: floating point pictures (…, H, W) are kept as 256 levels between their extremes,
-            and come back in float32; 32: as they are.
+            and come back in float32; 16: in half precision, and come back in float32; 32: as they
+            are.
 
     Raises:
         ValueError: for a value of another kind.
@@ -134,6 +142,8 @@ def unpack(packed: Packed, place: bool = True) -> Any:
             return float(held)
         if kind == "tensor":
             return tensor(held)
+        if kind == "half":
+            return tensor(held).float()
         if kind == "levels":
             *where, low, step = held
             return (tensor(where).double() * step + low).float()

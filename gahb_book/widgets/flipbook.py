@@ -18,6 +18,7 @@ from gahb_book.widgets.controls import (
     in_page,
     label_width,
 )
+from gahb_book.widgets.layout import share_layouts
 from gahb_book.widgets.page import flipbook_html
 from gahb_book.widgets.pictures import check_alt, picture_html
 
@@ -132,6 +133,7 @@ def explore_flipbook(
     flat = _flatten(frames, checked)
     indices = _initial_indices(initial, checked)
     scale = 2 if len(flat) <= CRISP else 1
+    share_layouts(flat)
     pictures = [
         picture_html(frame, text, width=width, levels=levels, scale=scale)
         for frame, text in zip(flat, _alts(alt, checked), strict=True)

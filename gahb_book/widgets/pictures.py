@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -33,12 +34,14 @@ def _without_bands(picture: Image.Image, margin: int) -> Image.Image:
 
 def _rgb_of_figure(figure: Figure, scale: float, cropped: bool = False) -> Image.Image:
     """Return the drawn figure, and take it out of pyplot, which would show it a second time."""
-    buffer = io.BytesIO()
-    own = plt.rcParams["savefig.dpi"]
-    dpi = scale * (figure.dpi if own == "figure" else own)
-    figure.savefig(buffer, format="png", facecolor="white", dpi=dpi)
+    own, dpi = plt.rcParams["savefig.dpi"], figure.dpi
+    canvas = FigureCanvasAgg(figure)  # what `savefig` draws, laid out and drawn once
+    figure.set_facecolor("white")
+    figure.set_dpi(scale * (dpi if own == "figure" else own))
+    canvas.draw()
+    picture = Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
+    figure.set_dpi(dpi)
     plt.close(figure)
-    picture = Image.open(buffer).convert("RGB")
     return _without_bands(picture, round(BAND * scale)) if cropped else picture
 
 

@@ -12,17 +12,19 @@ products are held against differences of f, and against each other.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gahb_core.denoisers.contract import Denoiser
 from gahb_core.noise import make_generator
 from gahb_core.probes import ask_of, check_pure, estimate, remembered
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 STEPS = (1e-3, 1e-4, 1e-2, 1e-5)  # of a difference, in root mean squares of y
 FLAT = 1e-3  # a derivative below this share of v is held against a wide step alone: it may be steps
@@ -46,8 +48,10 @@ class Linearization(NamedTuple):
     pull: Callable[[Tensor], Tensor]
     way: str = "masks"
 
-    def operator(self) -> LinearOperator:
+    def operator(self) -> "LinearOperator":
         """Return J, (D, D), as a linear operator of SciPy; its vectors are NumPy's, on the CPU."""
+        from scipy.sparse.linalg import LinearOperator  # here: few need it, and it takes long
+
         shape, like = self.x_hat.shape, self.x_hat
 
         def apply(product: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:

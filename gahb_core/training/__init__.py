@@ -37,5 +37,5 @@ from gahb_core.training.recipes import (
     to_json,
 )
 from gahb_core.training.save import save, train
-from gahb_core.training.scale import GPU, GPU_RATE, PAPER, WIDTHS, count_flop
+from gahb_core.training.scale import GPU_RATE, WIDTHS, count_flop
 from gahb_core.training.store import checkpoint_status, folder, hash_card, paths, write_card

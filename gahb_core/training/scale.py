@@ -74,7 +74,8 @@ def _gpu(recipe: Recipe) -> Recipe:
     return replace(recipe, batch_size=batch, num_steps=steps)
 
 
-def _paper_table() -> list[Recipe]:
+@cache
+def _scaled() -> list[Recipe]:
     """Return what the chapters need, and CelebA and LSUN, at the papers' size."""
     table = [_at_scale(r) for r in LAPTOP.values()]
     for dataset in ("celeba", "lsun"):
@@ -108,6 +109,13 @@ def _large(prefix: str, images: Recipe, levels: int) -> list[Recipe]:
     return table
 
 
-SCALED = _paper_table()
-PAPER = {r.name: _paper(r) for r in SCALED}
-GPU = {r.name: _gpu(r) for r in SCALED}
+@cache
+def make_paper_recipes() -> dict[str, Recipe]:
+    """Return the recipes of the papers' size, trained as theirs, by name."""
+    return {r.name: _paper(r) for r in _scaled()}
+
+
+@cache
+def make_gpu_recipes() -> dict[str, Recipe]:
+    """Return the recipes of the papers' size, trained for an hour of one GPU, by name."""
+    return {r.name: _gpu(r) for r in _scaled()}

@@ -11,6 +11,8 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from gahb_book.widgets import (
@@ -21,6 +23,7 @@ from gahb_book.widgets import (
     progress,
     show_figure,
 )
+from gahb_book.widgets.layout import share_layouts
 from gahb_book.widgets.page import is_scale
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
@@ -152,6 +155,46 @@ def test_figure_is_crisp_and_keeps_its_labels_readable(monkeypatch):
     small = picture_html(drawn(fontsize=6), "axes", width=600)
     assert "min-width:448px" in small
     assert "min-width:416px" in picture_html(drawn(fontsize=3), "axes")  # never above its width
+
+
+def curve_of(top, title=""):
+    """Return a drawn figure of one curve, whose labels on the left are as wide as `top` is long."""
+    figure = Figure(figsize=(4, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, top])
+    axes.set(ylabel="y", title=title)
+    return figure
+
+
+def test_frames_share_a_layout_in_which_every_label_has_room(monkeypatch):
+    laid_out = []
+    execute = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(
+        ConstrainedLayoutEngine,
+        "execute",
+        lambda engine, figure: laid_out.append(figure) or execute(engine, figure),
+    )
+    figures = [curve_of(top) for top in (1, 2, 3, 40_000, 5, 6, 7, 8)]
+    figures[5].axes[0].set_title("two\nlines")
+    share_layouts(figures)
+    assert len(laid_out) <= 4  # the first and last, the widest, the tallest
+    places = {figure.axes[0].get_position().bounds for figure in figures}
+    assert len(places) == 1
+    for figure in figures:
+        png_bytes(figure)
+        box = figure.axes[0].get_tightbbox()
+        assert min(box.x0, box.y0) >= 0, "a label is cut"
+        assert (np.array([box.x1, box.y1]) <= figure.bbox.size).all()
+    assert len(laid_out) <= 4  # and none when they are drawn
+
+
+def test_figures_that_differ_keep_their_own_layout():
+    alike = [curve_of(1) for _ in range(3)]  # too few
+    beside = [curve_of(1) for _ in range(5)]
+    for figure in beside:
+        figure.suptitle("above all")
+    share_layouts([*alike, *beside, flat(3)])
+    assert all(type(f.get_layout_engine()) is ConstrainedLayoutEngine for f in alike + beside)
 
 
 def test_static_figure_has_a_caption():

@@ -98,3 +98,14 @@ def test_networks_of_the_profile_gpu_take_an_hour_at_most():
         images = recipe.batch_size * recipe.num_steps
         assert passes * count_flop(recipe) * images <= 3600 * GPU_RATE, name
         assert images >= 128_000, name
+
+
+def test_the_library_is_imported_without_what_few_need():
+    """Counting operations, and what SciPy solves by products, took half of a page's start."""
+    code = (
+        "import sys, gahb_core.training, gahb_core.jacobian, gahb_core.sampling\n"
+        "sys.exit(str([m for m in ('torch._dynamo', 'scipy.sparse') if m in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.stderr, done.stderr
+    assert len(RECIPES["gpu"]) == len(RECIPES["paper"]) > len(RECIPES["laptop"])
