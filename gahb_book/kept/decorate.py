@@ -19,7 +19,7 @@ from gahb_book.kept.store import Card, Damaged, check_size, slot_of, stores
 from gahb_book.kept.uses import Use, is_fresh, note, running_page
 from gahb_book.kept.values import Packed, differences, pack, unpack
 
-# share of pictures' numbers that may differ by more than their tolerance: another processor rounds
+# share of a tensor's numbers that may differ by more than its tolerance: another processor rounds
 # sums otherwise, and an ascent that begins a rounding apart may end at another image
 FEW = 0.05
 _depth = [0]  # kept functions that are running
@@ -144,7 +144,7 @@ def keep(
         bits: 8: keep floating point pictures (…, H, W) as 256 levels between their extremes; 32:
             keep all as they are.
         rtol: how much of its largest number a tensor may differ when it is computed anew, but for
-            a twentieth of the numbers of pictures.
+            a twentieth of its numbers.
         atol: beside it.
 
     Raises:
