@@ -19,9 +19,6 @@ from gahb_book.kept.store import Card, Damaged, check_size, slot_of, stores
 from gahb_book.kept.uses import Use, is_fresh, note, running_page
 from gahb_book.kept.values import Packed, differences, pack, unpack
 
-# share of a tensor's numbers that may differ by more than its tolerance: another processor rounds
-# sums otherwise, and an ascent that begins a rounding apart may end at another image
-FEW = 0.05
 _depth = [0]  # kept functions that are running
 
 
@@ -110,7 +107,7 @@ def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
     if found is None:
         _write(card, packed)
     else:
-        differs = differences(before, value, rtol=how.rtol, atol=how.atol, few=FEW)[:5]
+        differs = differences(before, value, rtol=how.rtol, atol=how.atol)[:5]
     note(Use(slot, "computed", card.seconds, differs))
     foot.watch(function.__name__, kept=False)
     return value
@@ -143,8 +140,7 @@ def keep(
             dicts and NamedTuples of the library, at most 500 kB.
         bits: 8: keep floating point pictures (…, H, W) as 256 levels between their extremes; 32:
             keep all as they are.
-        rtol: how much of its largest number a tensor may differ when it is computed anew, but for
-            a twentieth of its numbers.
+        rtol: how much of its largest number a tensor may differ, when it is computed anew.
         atol: beside it.
 
     Raises:

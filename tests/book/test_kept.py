@@ -399,7 +399,7 @@ def test_fresh_computes_and_says_what_differs(book, x, monkeypatch, tmp_path):
     store = stores(book)[1]
     (card,) = store.cards()
     value = unpack(store.read(card))
-    value["y"][:1] += 1
+    value["y"][0, 0, 0, 0] += 1
     wrong = pack(value)
     sha = code.hashlib.sha256(wrong.arrays).hexdigest()
     store.write(card._replace(arrays=sha, tree=wrong.tree), wrong)
@@ -425,14 +425,6 @@ def test_differences_are_those_beyond_a_tolerance():
     assert differences(a, b, rtol=0.01, atol=0) == []
     assert len(differences(a, b, rtol=0.001, atol=0)) == 2
     assert differences([1], [1, 2], rtol=1, atol=1) == ["value has 2 items, and had 1"]
-    x, y = torch.ones(100), torch.ones(100)
-    y[:5] = 3
-    assert differences(x, y, rtol=0.01, atol=0)
-    assert not differences(x, y, rtol=0.01, atol=0, few=0.05)
-    y[5] = 3
-    (said,) = differences(x, y, rtol=0.01, atol=0, few=0.05)
-    assert said.endswith("in 6 of 100 numbers")
-    assert differences(x[:10], y[:10], rtol=0.01, atol=0, few=0.05)  # of few numbers, none
     assert differences(torch.zeros(2), torch.zeros(3), rtol=1, atol=1)
     assert differences(torch.tensor([math.nan]), torch.tensor([0.0]), rtol=1, atol=1)
     assert not differences(torch.tensor([math.inf]), torch.tensor([math.inf]), rtol=0, atol=0)
