@@ -28,6 +28,7 @@ class Kept(NamedTuple):
     bits: int
     rtol: float
     atol: float
+    compare: Callable[[Any], Any]
 
 
 @functools.cache
@@ -107,14 +108,20 @@ def _call(function: Callable, args: tuple, kwargs: dict, how: Kept) -> Any:
     if found is None:
         _write(card, packed)
     else:
-        differs = differences(before, value, rtol=how.rtol, atol=how.atol)[:5]
+        was, is_ = how.compare(before), how.compare(value)
+        differs = differences(was, is_, rtol=how.rtol, atol=how.atol)[:5]
     note(Use(slot, "computed", card.seconds, differs))
     foot.watch(function.__name__, kept=False)
     return value
 
 
 def keep(
-    function: Callable | None = None, *, bits: int = 32, rtol: float = 0.01, atol: float = 1e-6
+    function: Callable | None = None,
+    *,
+    bits: int = 32,
+    rtol: float = 0.01,
+    atol: float = 1e-6,
+    compare: Callable[[Any], Any] = lambda value: value,
 ) -> Callable:
     """Return a function of a notebook whose values are computed once, and kept.
 
@@ -128,8 +135,8 @@ def keep(
     records would be lost, and files and networks that it loads would not be seen: it is refused.
 
     Arguments count by their bits. Those that are the same on every machine, such as images, weights
-    and seeds, find the value there too; what a factorization or a transform made is best made
-    within, or by another kept function.
+    and seeds, find the value there too. Noise is not (its last bits are the processor's), nor is
+    what a factorization or a transform made: make it within, or by another kept function.
 
     joblib.Memory, which does the like, keeps pickles, and those cannot ship: they run what they
     hold. It also knows nothing of the library's modules that a function uses.
@@ -138,10 +145,12 @@ def keep(
         function: of arguments that are tensors, networks, numbers, text, functions and objects of
             the library, or lists and dicts of them; its value is of tensors, numbers, text, lists,
             dicts and NamedTuples of the library, at most 500 kB.
-        bits: 8: keep floating point pictures (…, H, W) as 256 levels between their extremes; 32:
-            keep all as they are.
+        bits: 8: keep floating point pictures (…, H, W) as 256 levels between their extremes; 16: in
+            half precision; 32: keep all as they are.
         rtol: how much of its largest number a tensor may differ, when it is computed anew.
         atol: beside it.
+        compare: what of a value has to be the same when it is computed anew, by default all of it;
+            of the weights of a training, which roundings lead elsewhere, what they are good for.
 
     Raises:
         ValueError: when it is called and uses something of the notebook, for arguments or values
@@ -152,8 +161,8 @@ def keep(
     ...     return noise.sample_normal((num,), seed)  # doctest: +SKIP
     """
     if function is None:
-        return functools.partial(keep, bits=bits, rtol=rtol, atol=atol)
-    how = Kept(bits, rtol, atol)
+        return functools.partial(keep, bits=bits, rtol=rtol, atol=atol, compare=compare)
+    how = Kept(bits, rtol, atol, compare)
 
     @functools.wraps(function)
     def kept(*args: Any, **kwargs: Any) -> Any:

@@ -411,6 +411,40 @@ def test_fresh_computes_and_says_what_differs(book, x, monkeypatch, tmp_path):
     assert "value['y'] differs by up to 1 of" in noted.differs[0]
 
 
+def test_what_has_to_be_the_same_may_be_a_part(book, x, monkeypatch, tmp_path):
+    """Weights end elsewhere on another machine, and what they are good for does not."""
+    ends = iter([1.0, 1.0, -1.0, -1.1])
+
+    def train(x, seed):
+        return {"weights": next(ends) * x}
+
+    kept = keep(compare=lambda value: value["weights"].square().mean())(train)
+    monkeypatch.setattr("gahb_book.kept.decorate._run", lambda f, args, kwargs: f(*args, **kwargs))
+    monkeypatch.setattr("gahb_book.kept.decorate.find_code", lambda *_: code.Code((), (), "0" * 64))
+    kept(x, 0)
+    kept(x, 1)
+    monkeypatch.setenv(FRESH, "all")
+    said = []
+    for seed, name in enumerate(("same", "other")):
+        monkeypatch.setenv(VARIABLE, str(tmp_path / name))
+        kept(x, seed)
+        said.append(read_uses(tmp_path / name)[-1].differs)
+    assert said[0] == []
+    assert said[1][0].startswith("value differs by up to")
+
+
+def test_half_precision_is_near_and_finite():
+    x = torch.linspace(-2, 2, 1024).reshape(1, 1, 32, 32)
+    back = unpack(pack([x, x[0, 0, 0], x.long()], 16))
+    assert back[0].dtype == torch.float32
+    assert 0 < float((back[0] / x - 1).abs().max()) < 2**-11
+    assert torch.equal(back[1], x[0, 0, 0])  # figures stay as they are
+    assert torch.equal(back[2], x.long())
+    for wrong in (math.nan, 1e6):
+        with pytest.raises(ValueError, match="16 bits"):
+            pack(x * wrong, 16)
+
+
 def test_differences_are_those_beyond_a_tolerance():
     a = {
         "a": torch.tensor([1.0, 100.0]),
