@@ -1,5 +1,7 @@
 """The tables of recipes."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
