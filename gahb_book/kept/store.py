@@ -4,11 +4,10 @@ A card's name says function and arguments, so that a value of changed code takes
 old one; a file of tensors that stays the same is not written again, whatever changed around it.
 """
 
-import gzip
 import hashlib
 import json
+import lzma
 import os
-import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -86,7 +85,7 @@ class Store(NamedTuple):
 
     def arrays_path(self, sha256: str) -> Path:
         """Return the file of tensors with that hash."""
-        return self.folder / f"{sha256[:16]}.safetensors.gz"
+        return self.folder / f"{sha256[:16]}.safetensors.xz"
 
     def read_card(self, slot: str) -> Card | None:
         """Return the card of a slot; None: there is none.
@@ -118,10 +117,10 @@ class Store(NamedTuple):
             return Packed(card.tree, b"")
         path = self.arrays_path(card.arrays)
         try:
-            arrays = gzip.decompress(path.read_bytes())
+            arrays = lzma.decompress(path.read_bytes())
         except FileNotFoundError as error:
             raise Damaged(f"the tensors {path} of {card.slot} are not there") from error
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, lzma.LZMAError) as error:
             raise Damaged(f"the tensors {path} of {card.slot} are damaged: {error}") from error
         if hashlib.sha256(arrays).hexdigest() != card.arrays:
             raise Damaged(f"the tensors {path} of {card.slot} are damaged: another checksum")
@@ -131,7 +130,7 @@ class Store(NamedTuple):
         """Write a value, whole or not at all; tensors that are there already are not written."""
         path = self.arrays_path(card.arrays) if packed.arrays else None
         if path and not self._holds(card):
-            write_safely(path, gzip.compress(packed.arrays, mtime=0), sync=False)
+            write_safely(path, lzma.compress(packed.arrays), sync=False)
         text, target = self._text(card), self.card_path(card.slot)
         try:
             same = target.read_bytes() == text.encode()
@@ -188,7 +187,7 @@ def check_size(packed: Packed, function: str) -> Packed:
     Raises:
         ValueError: where it is, with what to do.
     """
-    size = len(gzip.compress(packed.arrays)) + len(json.dumps(packed.tree))
+    size = len(lzma.compress(packed.arrays)) + len(json.dumps(packed.tree))
     if size > MOST_BYTES:
         raise ValueError(
             f"the value of {function} must be at most {MOST_BYTES / 1e3:.0f} kB to be kept, not "

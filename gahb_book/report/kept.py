@@ -1,5 +1,7 @@
 """What of the pages is kept: a list, and how values of this machine go into the book."""
 
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +16,7 @@ from gahb_book.run import load_pages, select_pages
 from gahb_book.run.notebooks import code_of, read_notebook
 from gahb_book.run.spec import Page
 from gahb_book.run.stamp import read_stamp
+from gahb_core.files import write_safely
 
 
 class Row(NamedTuple):
@@ -171,9 +174,26 @@ def write_kept(places: Places, names: list[str]) -> list[str]:
         A line for each value that was written or removed.
 
     Raises:
-        ValueError: where all together would be larger than the book can have.
+        ValueError: where all together would be larger than the book can have: nothing is written.
     """
     ship, local = stores(places.root)
+    _sweep(local)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Store(Path(folder))
+        if ship.folder.is_dir():
+            shutil.copytree(ship.folder, trial.folder, dirs_exist_ok=True)
+        said = _bring(places, names, local, trial)
+        if (size := trial.size()) > MOST_IN_ALL:
+            raise ValueError(
+                f"book/kept must be at most {MOST_IN_ALL / 1e6:.0f} MB, not {size / 1e6:.1f} MB: "
+                "return less from kept functions, or name fewer pages"
+            )
+        _replace(ship.folder, trial.folder)
+    return said
+
+
+def _bring(places: Places, names: list[str], local: Store, ship: Store) -> list[str]:
+    """Bring the values that pages used from one store to the other; a line for each that moved."""
     sources, pages = kept_sources(places.root), load_pages(places.root)
     users, said = users_of(pages, places), []
     chosen = {page.name for page in select_pages(pages, names)}
@@ -187,20 +207,25 @@ def write_kept(places: Places, names: list[str]) -> list[str]:
         if gone and card.slot not in users:
             ship.card_path(card.slot).unlink()
             said.append(f"{card.page}: {card.slot}: removed, for no page uses it")
-    for store in (ship, local):
-        _sweep(store)
-    if (size := ship.size()) > MOST_IN_ALL:
-        raise ValueError(
-            f"book/kept must be at most {MOST_IN_ALL / 1e6:.0f} MB, not {size / 1e6:.1f} MB: "
-            "return less from kept functions"
-        )
+    _sweep(ship)
     return said
+
+
+def _replace(folder: Path, by: Path) -> None:
+    """Make a folder's files those of another: tensors first, for no card is to miss its own."""
+    made = {path.name: path.read_bytes() for path in by.iterdir() if path.is_file()}
+    for name in sorted(made, key=lambda name: name.endswith(".json")):
+        if not (folder / name).exists() or (folder / name).read_bytes() != made[name]:
+            write_safely(folder / name, made[name], sync=False)
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if path.is_file() and path.name not in made:
+            path.unlink()
 
 
 def _sweep(store: Store) -> None:
     """Remove files of tensors that no card names."""
     named = {store.arrays_path(card.arrays) for card in store.cards()}
-    for path in store.folder.glob("[!.]*.safetensors.gz"):
+    for path in store.folder.glob("[!.]*.safetensors.xz"):
         if path not in named:
             path.unlink()
 

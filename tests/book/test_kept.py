@@ -330,7 +330,7 @@ def test_what_is_not_defined_is_said(book):
 # --- damage, size, and two processes ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["*.json", "*.safetensors.gz"])
+@pytest.mark.parametrize("end", ["*.json", "*.safetensors.xz"])
 @pytest.mark.parametrize("how", ["cut", "changed", "empty", "gone"])
 def test_damaged_values_are_computed_anew(book, x, end, how):
     first = measure(x)
@@ -505,6 +505,12 @@ def test_the_list_and_what_goes_into_the_book(book, monkeypatch, capsys):
     assert [after[n] == files[n] for n in sorted(files, key=lambda n: n.endswith("json"))] == [
         True, False,
     ]  # fmt: skip
+    # too large: nothing is written
+    with monkeypatch.context() as small:
+        small.setattr("gahb_book.report.kept.MOST_IN_ALL", 1)
+        with pytest.raises(ValueError, match="at most 0 MB"):
+            report.write_kept(places, [])
+    assert {p.name: p.read_bytes() for p in (book / "book" / "kept").iterdir()} == after
     # another argument: the old one is used by no page any more
     notebook.write_text(notebook.read_text().replace("draw(1)", "draw(2)"))
     assert main(["--root", str(book), "run", "p"]) == 0
@@ -564,7 +570,7 @@ def test_what_ships_is_small_and_whole():
     cards = list(ship.cards())
     assert len(cards) == len(list(ship.folder.glob("*.json")))
     named = {ship.arrays_path(card.arrays) for card in cards if card.arrays}
-    assert set(ship.folder.glob("*.safetensors.gz")) == named
+    assert set(ship.folder.glob("*.safetensors.xz")) == named
     for card in cards:
         unpack(ship.read(card), place=False)
     assert all(p.stat().st_size <= MOST_BYTES + 2000 for p in ship.folder.glob("*.*"))
