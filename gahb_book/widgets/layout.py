@@ -49,15 +49,15 @@ def share_layouts(frames: Sequence[object]) -> None:
     """
     kinds: dict[tuple, list[Figure]] = {}
     for frame in frames:
-        kind = _kind(frame) if isinstance(frame, Figure) else None
-        if kind is not None:
+        if isinstance(frame, Figure) and (kind := _kind(frame)) is not None:
             kinds.setdefault(kind, []).append(frame)
     for figures in kinds.values():
         if len(figures) < FEWEST:
             continue
         found = []
         for figure in _telling(figures):
-            figure.get_layout_engine().execute(figure)
+            if engine := figure.get_layout_engine():
+                engine.execute(figure)
             found.append([ax.get_position(original=True).extents for ax in figure.axes])
         boxes = np.array(found)  # (frames, axes, 4): left, bottom, right, top
         common = np.concatenate([boxes[..., :2].max(0), boxes[..., 2:].min(0)], -1)
