@@ -22,6 +22,7 @@ from gahb_core.networks.layered import Layered
 from gahb_core.training import load
 
 FORMAT = 1
+RUNS = ("conv", "scale", "relu", "pool", "up", "push", "cat", "add")  # engine.js
 Entry = tuple[list[Any], Tensor | None, Tensor | None]  # layer, weight, scale of its norm
 
 
@@ -61,8 +62,8 @@ def _entries(net: Layered, name: str) -> tuple[list[Entry], bool]:
         raise ValueError(f"net must subtract from its input at its end alone, unlike {name!r}")
     entries = []
     for i, (step, before, _) in enumerate(traced):
-        if step.name == "gelu":
-            raise ValueError(f"net must have ReLUs, and {name!r} is smooth")
+        if step.name not in RUNS:
+            raise ValueError(f"net must have steps of {RUNS}, and {name!r} has a {step.name!r}")
         if step.name == "conv" and step.sizes[2] > 3:
             raise ValueError(f"net must have kernels of 1×1 and 3×3, unlike {name!r}")
         weighted = step.name in ("conv", "scale")

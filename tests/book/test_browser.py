@@ -133,7 +133,7 @@ def test_networks_whose_first_layer_has_a_relu_say_so_and_those_told_sigma_are_r
     assert [layer[4] for layer in header["layers"]] == [1, 1, 1, 0]
     with pytest.raises(ValueError, match="net must be convolutional, and 'x' is a Transformer"):
         browser.pack_network(Transformer(8, 32, 1), "x")
-    with pytest.raises(ValueError, match="net must have ReLUs, and 'x' is smooth"):
+    with pytest.raises(ValueError, match="net must have steps of .*, and 'x' has a 'gelu'"):
         browser.pack_network(UNet(2, base=4, smooth=True), "x")
     with pytest.raises(ValueError, match="net must have kernels of 1×1 and 3×3, unlike 'x'"):
         browser.pack_network(make_toy("wide kernels"), "x")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from toys import TOYS, make_toy
+from toys import NOT_LIVE, TOYS, make_toy
 
 from gahb_book.browser import pack_network
 from gahb_core import jacobian
@@ -65,7 +65,7 @@ def restless(net: torch.nn.Module) -> torch.nn.Module:
 
 def make() -> dict:
     """Return all fixtures."""
-    networks = {n: of_network(make_toy(n).float(), n) for n in TOYS if n != "wide kernels"}
+    networks = {n: of_network(make_toy(n).float(), n) for n in TOYS if n not in NOT_LIVE}
     networks["unet"] = of_network(unet := restless(UNet(2, base=3)), "unet")
     told = {"told, a skip": {"skip": True}, "told, residual": {"residual": True}}
     for name, form in told.items():
