@@ -6,8 +6,10 @@ networks, the notes of the changelog, and the SHA-256 of each. Needs nothing but
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -64,6 +66,19 @@ def zip_folder(folder: Path, target: Path) -> None:
             archive.writestr(info, path.read_bytes())
 
 
+def build_packages(out: Path) -> None:
+    """Build the wheel and the sources, from a copy: what was built before is in neither."""
+    others = ".*", "_build", "build", "node_modules", "__pycache__", "*.egg-info"
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*others))
+        pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", out, "."]
+        subprocess.run(pip, check=True, cwd=tree)
+        sdist = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"
+        said = subprocess.DEVNULL
+        subprocess.run([sys.executable, "-c", sdist], check=True, cwd=tree, stdout=said)
+
+
 def make() -> None:
     """Gather the release.
 
@@ -77,10 +92,7 @@ def make() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     for path in OUT.iterdir():
         path.unlink()
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", OUT, "."]
-    subprocess.run(pip, check=True, cwd=ROOT)
-    sdist = f"from setuptools import build_meta; build_meta.build_sdist({str(OUT)!r})"
-    subprocess.run([sys.executable, "-c", sdist], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    build_packages(OUT)
     for name, (folder, _, _) in ARCHIVES.items():
         zip_folder(ROOT / folder, OUT / f"gahb-{version}-{name}.zip")
     pdf = ROOT / "_build" / "pdf" / "book.pdf"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import tarfile
 import zipfile
 
 import pytest
@@ -51,6 +52,21 @@ def test_the_same_files_give_the_same_archive(tmp_path):
         made.append(target.read_bytes())
         assert zipfile.ZipFile(target).namelist() == ["book/inner/é.txt", "book/z.txt"]
     assert made[0] == made[1]
+
+
+@pytest.mark.verify
+def test_packages_are_built_from_a_copy(tmp_path):
+    """What lies in `build/` would get into the wheel."""
+    before = {path.name for path in ROOT.iterdir()}
+    release.build_packages(tmp_path)
+    assert {path.name for path in ROOT.iterdir()} == before
+    (wheel,), (sources,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"gahb_core", "gahb_book"}
+    version = release.read_version()
+    with tarfile.open(sources) as archive:
+        root = f"gahb_core-{version}"
+        assert {f"{root}/LICENSE", f"{root}/gahb_book/kept/store.py"} <= set(archive.getnames())
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
