@@ -1,4 +1,4 @@
-"""What a patch posterior compares with what: windows, dictionaries, responses, as index tables."""
+"""Windows of images: which pixels they read, which they answer for, and what compares with what."""
 
 from typing import NamedTuple
 
@@ -30,6 +30,58 @@ class Layout(NamedTuple):
     window: Tensor
     response: Tensor
     groups: tuple[Group, ...]
+
+
+class Windows:
+    """Images (B, C, H, W) as windows, and back: `write` is the transpose of `read`.
+
+    Attributes:
+        layout: where the windows are.
+        shape: (C, H, W).
+        answer: (C·R,) the entries of a window, of C·d, that are estimates of their pixels.
+        times: (1, C, H, W) how many windows estimate each pixel.
+    """
+
+    def __init__(self, layout: Layout, images: Tensor) -> None:
+        device, self.shape = images.device, tuple(images.shape[1:])
+        groups = tuple(Group(*(t.to(device) for t in g)) for g in layout.groups)
+        self.layout = Layout(layout.window.to(device), layout.response.to(device), groups)
+        entry = torch.arange(self.shape[0], device=device)[:, None] * layout.window.shape[1]
+        self.answer = (entry + self.layout.response).flatten()
+        num = len(layout.window), len(self.answer)
+        self.times = self._write(images.new_ones(1, *num), self.answers)
+
+    @property
+    def answers(self) -> Tensor:
+        """The pixels (P, R) that each window estimates."""
+        return self.layout.window[:, self.layout.response]
+
+    def _read(self, x: Tensor, table: Tensor) -> Tensor:
+        flat = torch.nn.functional.pad(x.flatten(2), (0, 1))
+        return flat[:, :, table].movedim(1, -2).flatten(-2)
+
+    def _write(self, values: Tensor, table: Tensor) -> Tensor:
+        values = values.unflatten(2, (self.shape[0], -1)).movedim(2, 1).flatten(2)
+        num_pixels = self.shape[1] * self.shape[2]
+        flat = torch.zeros_like(values[:, :, :1]).expand(-1, -1, num_pixels + 1)
+        flat = flat.index_add(2, table.flatten(), values)[:, :, :num_pixels]
+        return flat.reshape(len(values), *self.shape)
+
+    def read(self, x: Tensor, which: Tensor | slice = slice(None)) -> Tensor:
+        """Return windows (B, P, C·d) of images: all, or those meant."""
+        return self._read(x, self.layout.window[which])
+
+    def write(self, windows: Tensor) -> Tensor:
+        """Return images, the sums of what is written by windows (B, P, C·d)."""
+        return self._write(windows, self.layout.window)
+
+    def average(self, answers: Tensor) -> Tensor:
+        """Return images, in each pixel the mean of its estimates (B, P, C·R)."""
+        return self._write(answers, self.answers) / self.times.to(answers)
+
+    def average_transposed(self, u: Tensor) -> Tensor:
+        """Return the transpose of `average` at images `u`, (B, P, C·R)."""
+        return self._read(u / self.times.to(u), self.answers)
 
 
 def _window_table(rows: Tensor, columns: Tensor, height: int, width: int, wrap: bool) -> Tensor:

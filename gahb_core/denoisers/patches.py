@@ -21,6 +21,7 @@ from gahb_core.denoisers.contract import require_sigma
 from gahb_core.denoisers.layouts import (
     Group,
     Layout,
+    Windows,
     crop_layout,
     equivariant_layout,
     local_layout,
@@ -79,61 +80,36 @@ class Patches:
     Attributes:
         train: (N, C, H, W).
         layout: window, dictionary and response.
+        windows: of its images.
+        origin: (C·d,) a mean window, from which all are counted.
         pools: for each group the merged dictionary, or None where it is formed as it is needed.
     """
 
     def __init__(self, train: Tensor, layout: Layout) -> None:
-        self.train = train
-        self.layout = Layout(
-            layout.window.to(train.device),
-            layout.response.to(train.device),
-            tuple(Group(*(t.to(train.device) for t in g)) for g in layout.groups),
-        )
-        channels, size = train.shape[1], layout.window.shape[1]
-        entry = torch.arange(channels, device=train.device)[:, None] * size
-        self._answer = (entry + self.layout.response).flatten()
-        first = self._read(train[:256]).mean((0, 1))
-        self._origin = first  # distances from it lose fewer digits, and the softmax is unmoved
-        self._times = self._spread(torch.ones_like(self._picked(self._read(train[:1]))))
+        self.train, self.windows = train, Windows(layout, train)
+        self.layout = self.windows.layout
+        # distances from it lose fewer digits, and the softmax is unmoved
+        self.origin = self.windows.read(train[:256]).mean((0, 1))
         self.pools = [self._pool(g) for g in self.layout.groups]
-
-    def _read(self, x: Tensor, which: Tensor | slice = slice(None)) -> Tensor:
-        """Return windows (B, P, C·d) of images (B, C, H, W): all, or those meant."""
-        flat = torch.nn.functional.pad(x.flatten(2), (0, 1))
-        return flat[:, :, self.layout.window[which]].movedim(1, -2).flatten(-2)
-
-    def _write(self, patches: Tensor, window: Tensor) -> Tensor:
-        """Return images (B, C, H, W), the sums of what is written by windows, (B, P, C·d)."""
-        num_pixels = self.train[0, 0].numel()
-        values = patches.unflatten(2, (self.train.shape[1], -1)).movedim(2, 1).flatten(2)
-        flat = torch.zeros_like(values[:, :, :1]).expand(-1, -1, num_pixels + 1)
-        flat = flat.index_add(2, window.flatten(), values)[:, :, :num_pixels]
-        return flat.reshape(len(patches), *self.train.shape[1:])
-
-    def _picked(self, patches: Tensor) -> Tensor:
-        return patches[..., self._answer]
-
-    def _spread(self, answers: Tensor) -> Tensor:
-        return self._write(answers, self.layout.window[:, self.layout.response])
 
     def _pool(self, group: Group) -> Pool | None:
         if len(group.places) > 1 or group.places.shape[1] == 1:
             return None
-        parts = [self._read(x, group.places[0]).flatten(0, 1) for x in self.train.split(256)]
-        return Pool(torch.cat(parts).sub_(self._origin))
+        parts = [self.windows.read(x, group.places[0]).flatten(0, 1) for x in self.train.split(256)]
+        return Pool(torch.cat(parts).sub_(self.origin))
 
     def _blocks(self, group: Group, like: Tensor, width: int, rows: int) -> Iterator[Block]:
         """Yield the dictionaries of `group` (G, P, d), some training images at a time."""
         each = group.places.numel() * max(width, like.shape[-1]) + len(group.places) * rows
         for x in self.train.split(max(1, 4 * MOST // each)):
-            patches = self._read(x, group.places) - self._origin
+            patches = self.windows.read(x, group.places) - self.origin
             yield Block(patches.transpose(0, 1).flatten(1, 2).to(like))
 
     def _stream(
         self, y: Tensor, variance: Tensor, respond: Respond, width: int = 1
     ) -> Iterator[tuple[Tensor, Running, Tensor]]:
         """Yield each group's windows (g·m,), its softmax, and σ² of each query (Q, 1)."""
-        read = self._read(y) - self._origin.to(y)
+        read = self.windows.read(y) - self.origin.to(y)
         variance = variance.reshape(-1, 1).expand(len(y), 1)
         for group, pool in zip(self.layout.groups, self.pools, strict=True):
             queries = read[:, group.queries].transpose(0, 1).flatten(1, 2)
@@ -159,17 +135,18 @@ class Patches:
         return torch.cat(values, 1)[:, torch.cat(where).argsort()]
 
     def _mean(self, y: Tensor, variance: Tensor) -> Tensor:
-        def respond(weights: Tensor, patches: Tensor, _: Tensor) -> Tensor:
-            return weights @ self._picked(patches)
+        answer = self.windows.answer
 
-        found = self._stream(y, variance, respond, len(self._answer))
+        def respond(weights: Tensor, patches: Tensor, _: Tensor) -> Tensor:
+            return weights @ patches[..., answer]
+
+        found = self._stream(y, variance, respond, len(answer))
         answers = self._gather(((i, r.mean) for i, r, _ in found), len(y))
-        answers = answers + self._picked(self._origin).to(y)
-        return self._spread(answers) / self._times.to(y)
+        return self.windows.average(answers + self.origin[answer].to(y))
 
     def _rows(self, y: Tensor, variance: Tensor) -> Tensor:
         """Return Cov_w(response, u)/σ² of every window, (B, P, R, d)."""
-        size, answer = self._origin.numel(), self._answer
+        size, answer = self.origin.numel(), self.windows.answer
 
         def respond(weights: Tensor, patches: Tensor, _: Tensor) -> Tensor:
             both = patches[..., answer, None] * patches[..., None, :]
@@ -186,12 +163,11 @@ class Patches:
         return rows.unflatten(2, (len(answer), size))
 
     def _push(self, rows: Tensor, v: Tensor) -> Tensor:
-        return self._spread((rows @ self._read(v)[..., None])[..., 0]) / self._times.to(v)
+        return self.windows.average((rows @ self.windows.read(v)[..., None])[..., 0])
 
     def _pull(self, rows: Tensor, u: Tensor) -> Tensor:
-        flat = torch.nn.functional.pad((u / self._times.to(u)).flatten(2), (0, 1))
-        picked = flat[:, :, self.layout.window[:, self.layout.response]].movedim(1, 2).flatten(2)
-        return self._write((picked[:, :, None] @ rows)[:, :, 0], self.layout.window)
+        answers = self.windows.average_transposed(u)
+        return self.windows.write((answers[:, :, None] @ rows)[:, :, 0])
 
     def _check(self, y: Tensor, sigma: float | Tensor | None) -> Tensor:
         if y.shape[1:] != self.train.shape[1:]:

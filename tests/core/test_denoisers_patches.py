@@ -204,7 +204,9 @@ def test_what_is_skipped_is_below_its_bound():
     y = noise.add_noise(data.load_images("fashion", "test", 1), 0.1, seed=0).double()
     f = denoisers.equivariant_denoiser(train, 5)
     pool = f.pools[0]
-    bounds = pool.bounds((f._read(y) - f._origin)[0, f.layout.groups[0].queries[0]], torch.ones(1))
+    bounds = pool.bounds(
+        (f.windows.read(y) - f.origin)[0, f.layout.groups[0].queries[0]], torch.ones(1)
+    )
     assert bounds.shape == (28 * 28, len(pool.leaves))
     found = f(y, 0.1)
     pool.skip = math.inf
