@@ -15,6 +15,7 @@ TEXTS = sorted([*BOOK.glob("*.ipynb"), *BOOK.glob("*.md")])
 FIRSTS = {}  # number of a chapter → its first notebook, which is not a variant
 for _page in load_pages(ROOT):
     FIRSTS.setdefault(chapter_number(_page.name), _page.notebook)
+TEMPLATE = BOOK / "_templates" / "chapter.ipynb"  # keeps what it shows a writer to keep
 CHAPTERS = [BOOK / path.name for number, path in FIRSTS.items() if number is not None]
 # what stands in the text → its name in the glossary; these are linked where they first stand
 TERMS = {
@@ -95,7 +96,7 @@ def unlinked(texts, pattern, term):
     return ""
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+@pytest.mark.parametrize("path", [*CHAPTERS, TEMPLATE], ids=name_of)
 def test_a_chapter_asks_before_it_shows(path):
     """The question is put before a figure that answers it, and its answer is folded away."""
     cells = json.loads(path.read_text())["cells"]
@@ -114,7 +115,7 @@ def test_a_chapter_asks_before_it_shows(path):
     assert any(places[0] < i < shows for i in drawn)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=name_of)
+@pytest.mark.parametrize("path", [*sorted(BOOK.glob("*.ipynb")), TEMPLATE], ids=name_of)
 def test_a_page_does_not_open_with_parameters_and_imports(path):
     cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     first = next(i for i, c in enumerate(cells) if "parameters" in c["metadata"].get("tags", []))
