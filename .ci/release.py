@@ -5,6 +5,8 @@ networks, the notes of the changelog, and the SHA-256 of each. Needs nothing but
 """
 
 import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -66,12 +68,23 @@ def zip_folder(folder: Path, target: Path) -> None:
             archive.writestr(info, path.read_bytes())
 
 
+def list_published(tree: Path) -> None:
+    """Write the list by which the library fetches the book's networks and measurements."""
+    book = tree / "book"
+    found = [p for name in ("checkpoints", "measured") for p in sorted((book / name).rglob("*.*"))]
+    files = {p.relative_to(book).as_posix(): p for p in found if p.is_file()}
+    listed = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items()}
+    text = json.dumps({"address": os.environ.get("GAHB_BOOK", ""), "files": listed}, indent=1)
+    (tree / "gahb_core" / "data" / "published.json").write_text(text + "\n", encoding="utf-8")
+
+
 def build_packages(out: Path) -> None:
     """Build the wheel and the sources, from a copy: what was built before is in neither."""
     others = ".*", "_build", "build", "node_modules", "__pycache__", "*.egg-info"
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*others))
+        list_published(tree)
         pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", out, "."]
         subprocess.run(pip, check=True, cwd=tree)
         sdist = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"

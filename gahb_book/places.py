@@ -72,7 +72,23 @@ def book_path(name: str) -> Path:
     """Return a file of book/ by its name there, such as "measured/seeds.json".
 
     In the working folder, where a page of the book runs; else in that of the project, so that a
-    notebook finds its files from wherever papermill was started.
+    notebook finds its files from wherever papermill was started; else, by a release without its
+    clone, in the user's cache folder, where it is fetched (`gahb_core.data.published`).
+
+    Raises:
+        ValueError: where there is no project, and no release that lists the file.
+        MissingData: where it cannot be fetched.
     """
     here = Path(name)
-    return here if here.exists() else find_root() / "book" / name
+    if here.exists():
+        return here
+    try:
+        return find_root() / "book" / name
+    except ValueError:
+        from gahb_core.data.published import fetch_published  # here: it loads torch
+        from gahb_core.files import cache_folder
+
+        cached = cache_folder() / "book" / name
+        if fetch_published(name, cached):
+            return cached
+        raise

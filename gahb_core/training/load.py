@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from gahb_core.data.published import fetch_published
 from gahb_core.densities.learned import EnergyNet
 from gahb_core.multiscale.denoising import Conditional, MultiScale
 from gahb_core.networks.models import BFCNN, UNet, fold_norm
@@ -15,7 +16,7 @@ from gahb_core.training.card import NetworkDenoiser, as_denoiser
 from gahb_core.training.profiles import find_recipe
 from gahb_core.training.recipes import Recipe, make_network
 from gahb_core.training.save import train_missing
-from gahb_core.training.store import is_there, parse_weights, paths, read_card
+from gahb_core.training.store import folder, is_there, parse_weights, paths, read_card
 
 
 class Checkpoint(NamedTuple):
@@ -40,10 +41,14 @@ def load(name: str, profile: str = "laptop", recipe: Recipe | None = None) -> Ch
 
     Raises:
         ValueError: for an unknown name, and for a file that is cut, foreign or of another recipe.
-        FileNotFoundError: where it was never trained, with the command that trains it.
+        FileNotFoundError: where it was never trained, with the command that trains it; a release
+            fetches what the book has, see `data.published`.
     """
     recipe = recipe or find_recipe(name, profile)
     weights, card_path, _ = paths(name, profile)
+    if not is_there(recipe, profile):
+        for path in (weights, card_path):
+            fetch_published(f"checkpoints/{path.relative_to(folder()).as_posix()}", path)
     if not is_there(recipe, profile):
         if profile != "smoke":
             raise FileNotFoundError(

@@ -2,7 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -67,6 +71,40 @@ def test_packages_are_built_from_a_copy(tmp_path):
     with tarfile.open(sources) as archive:
         root = f"gahb_core-{version}"
         assert {f"{root}/LICENSE", f"{root}/gahb_book/kept/store.py"} <= set(archive.getnames())
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The unpacked wheel of a release."""
+    folder = tmp_path_factory.mktemp("released")
+    release.build_packages(folder)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "wheel")
+    return folder / "wheel"
+
+
+def notebooks_alone():
+    """Notebooks that read no figures of other pages, each once."""
+    pages = yaml.safe_load((ROOT / "book" / "pages.yml").read_text(encoding="utf-8"))["pages"]
+    return sorted({p["notebook"] for p in pages if "results" not in p.get("needs", {})})
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("name", notebooks_alone())
+def test_a_notebook_runs_alone_with_the_wheel(name, released, tmp_path):
+    """In an empty folder: networks and measurements are fetched, by hash, from an address."""
+    shutil.copy(ROOT / "book" / name, tmp_path)
+    cache = released.parent / "cache"
+    environment = os.environ | {"PYTHONPATH": str(released), "XDG_CACHE_HOME": str(cache)}
+    environment |= {"GAHB_BOOK": (ROOT / "book").as_uri(), "MPLBACKEND": "agg"}
+    environment.pop("GAHB_CHECKPOINTS", None)
+    words = [sys.executable, "-m", "papermill", "--no-progress-bar", name, "out.ipynb"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "out.ipynb"])
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)

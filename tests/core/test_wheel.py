@@ -1,5 +1,7 @@
 """The wheel by itself, in an empty folder, with no package but those that it declares."""
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -103,6 +105,55 @@ def run_alone(wheel, tmp_path_factory):
 def test_the_wheel_alone_is_the_science(run_alone):
     done = run_alone(SCIENCE)
     assert done.stdout == "well\n", done.stderr
+
+
+FETCHES = """
+import os
+from pathlib import Path
+from gahb_core.training import load_denoiser, paths
+from gahb_core.data import MissingData
+try:
+    load_denoiser("fashion/N=100/A")
+    raise SystemExit("no address was asked for")
+except MissingData as error:
+    assert "GAHB_BOOK" in str(error)
+os.environ["GAHB_BOOK"] = {address!r}
+net = load_denoiser("fashion/N=100/A").net
+assert paths("fashion/N=100/A")[0].is_relative_to({cache!r})
+os.environ["GAHB_BOOK"] = "file:///nowhere"  # what is there is not asked for again
+load_denoiser("fashion/N=100/A")
+try:
+    load_denoiser("fashion/N=10/A")  # listed with another hash
+except (MissingData, ValueError) as error:
+    print(type(error).__name__)
+os.environ["GAHB_BOOK"] = {address!r}
+try:
+    load_denoiser("fashion/N=10/A")
+except ValueError as error:
+    assert "must have the SHA-256 0" in str(error)
+    print("refused")
+"""
+
+
+def test_a_release_fetches_the_networks_that_it_lists(wheel, run_alone, tmp_path, monkeypatch):
+    stem = "checkpoints/laptop/fashion/N=100/A"
+    files = {
+        name: hashlib.sha256((ROOT / "book" / name).read_bytes()).hexdigest()
+        for name in (f"{stem}.safetensors", f"{stem}.card.json")
+    }
+    files |= {name.replace("N=100", "N=10"): "0" * 64 for name in files}
+    listed = wheel / "gahb_core" / "data" / "published.json"
+    monkeypatch.setenv("GAHB_DATA", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("GAHB_BOOK", raising=False)
+    monkeypatch.delenv("GAHB_CHECKPOINTS", raising=False)
+    listed.write_text(json.dumps({"address": "", "files": files}))
+    try:
+        address = (ROOT / "book").as_uri()
+        done = run_alone(FETCHES.format(address=address, cache=str(tmp_path)))
+    finally:
+        listed.unlink()
+    assert done.stdout.split() == ["MissingData", "refused"], done.stderr
 
 
 def test_what_needs_an_extra_names_it(run_alone):
