@@ -46,25 +46,34 @@ def two_networks() -> Tensor:
 
 
 def a_basis() -> Tensor:
-    """Return an image and three eigenvectors of a network's Jacobian there, ½ being zero."""
-    x = load_images("c_alpha/alpha=2", "test", 23)[22:23]
-    atoms = top_eigenpairs(load_denoiser("c_alpha/alpha=2"), add_noise(x, 0.15, 0), num=8).atoms
-    chosen = atoms[[1, 3, 6]]
+    """Return an image and three eigenvectors of a network's Jacobian there, ½ being zero.
+
+    One oscillates within a region and stops at the contour, two oscillate along the contour.
+    """
+    x = load_images("c_alpha/alpha=4", "test", 23)[22:23]
+    atoms = top_eigenpairs(load_denoiser("c_alpha/alpha=4"), add_noise(x, 0.1, 0), num=23).atoms
+    chosen = atoms[[9, 15, 22]]
     most = chosen.abs().flatten(1).quantile(0.99, dim=1).reshape(-1, 1, 1, 1)
     return torch.cat([x, 0.5 + 0.5 * (chosen / most).clamp(-1, 1)])
 
 
 def a_cascade() -> Tensor:
-    """Return an image drawn coarse to fine, at 16, 32, 64 and 128 pixels, all as large."""
-    fine, coarse = (load_denoiser(f"local/c_alpha/details={j}/RF=9") for j in (1, 2))
-    f = multiscale_denoiser(load_denoiser("local/c_alpha/low"), [fine, fine, coarse])
+    """Return a face drawn coarse to fine, at 16, 32 and 64 pixels, all as large; and one in pixels.
+
+    The last is what a network of pixels draws whose window is as small as those of the details.
+    """
+    details = [load_denoiser(f"local/faces/details={j}/RF=9") for j in (1, 2)]
+    f = multiscale_denoiser(load_denoiser("faces/size=16/N=6000/A"), details)
     ways = {
         "low": Ascent(mean=0.5, beta=0.1, sigma_end=0.01),
-        "details": Ascent(beta=0.3, sigma_0=0.5, sigma_end=0.005),
+        "details": Ascent(beta=0.5, sigma_0=0.3, sigma_end=0.005),
     }
-    scales = list(sample_cascade(f, 1, 128, seed=5, **ways))
-    x = torch.cat([upsample_low(scale.x, scale.j) for scale in scales])
-    return (x - x.min()) / (x.max() - x.min())
+    scales = list(sample_cascade(f, 2, 64, seed=5, **ways))
+    x = torch.cat([upsample_low(scale.x[1:], scale.j) for scale in scales])
+    x = ((x - x.mean()) / (5 * x.std()) + 0.5).clamp(0, 1)
+    pixels = load_denoiser("local/faces/pixel/RF=9")
+    drawn = sample(pixels, 2, (1, 64, 64), beta=0.1, mean=0.5, seed=5).x[1:]
+    return torch.cat([x, ((drawn - drawn.mean()) / (5 * drawn.std()) + 0.5).clamp(0, 1)])
 
 
 def draw() -> Iterator[tuple[str, Tensor]]:

@@ -10,6 +10,10 @@ import re
 import pytest
 from projects import ROOT
 
+from gahb_book.places import Places
+from gahb_book.report import load_seeds
+from gahb_book.run import load_pages
+
 BOOK = ROOT / "book"
 SCRIPTS = (BOOK / "experiments", ROOT / "tests" / "benchmarks")
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
@@ -88,6 +92,14 @@ def test_exercises_that_labs_hand_in_exist():
         for label in re.findall(r"\{exercise\}[^\n]*\n:label: (\S+)", cell)
     }
     assert set(labels) <= known
+
+
+def test_every_exercise_has_a_solution_and_every_solution_an_exercise():
+    for path in NOTEBOOKS:
+        text = "\n".join(text for _, text in cells_of(path, "markdown"))
+        asked = re.findall(r"\{exercise\}[^\n]*\n:label: (\S+)", text)
+        solved = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
+        assert sorted(asked) == sorted(solved), f"{path.stem}: {set(asked) ^ set(solved)}"
 
 
 def read_by_pages():
@@ -188,8 +200,8 @@ def test_a_difference_of_sets_is_noticed(code, expected):
 # --- numbers of the prose -------------------------------------------------------------------
 
 
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"tests/benchmarks/{name}.py")
+def load_script(name, folder="tests/benchmarks"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -207,3 +219,121 @@ def test_numbers_of_the_prose_are_looked_up():
     count, finds = script.scan("p", [code, prose], [0.926, 12.7])
     assert count == 6
     assert [(f.number, f.near) for f in finds] == [("28.2", 28.437), (".07", None), ("12.75", 12.7)]
+
+
+# What a page says with a decimal and neither records nor prints, near a figure that it does: page →
+# number → where it comes from. Everything else that is near a figure and is not it has moved.
+SAID = {
+    "01_tweedie": {"2.1": "the number of a section"},
+    "03_transition*": {"0.577": "Euler's constant"},
+    "06_c_alpha": {"6.6": "measured/literal.json: 6.62 dB for α = 4 at 20 dB"},
+    "09_how_local*": {
+        "1.0": "the page of faces",
+        "1.7": "the page of C² images",
+        "1.9": "the page of the authors' networks",
+        "5.7": "half a diagonal of nine: 4√2",
+    },
+    "11_inverse*": {
+        "0.39": "100/255, in the network's card",
+        "0.90": "the nominal level of a set",
+        "1.8": "10 log₁₀(2/(1 + 1/3))",
+    },
+    "12_transformer": {"0.226": "7 of 31 lines"},
+    "15_densities": {"1.26": "10^0.1", "48.6": "published, ImageNet64"},
+    "your_own_network": {"2.7": "parameters of a network, in millions"},
+    "training": {
+        "0.77": "the gap of chapter 6 over 16 images, before it took 48 (CHANGELOG)",
+        "22.25": "a search whose runs were not kept",
+        "22.56": "a search whose runs were not kept",
+        "28.1": "a search whose runs were not kept",
+        "34.0": "a search whose runs were not kept",
+        "34.1": "a search whose runs were not kept",
+    },
+}
+
+
+def moved(page, finds):
+    """Return the numbers of the prose near a figure of the page, and neither it nor in `SAID`."""
+    known = {n for p, said in SAID.items() if fnmatch.fnmatch(page, p) for n in said}
+    return [f for f in finds if f.near is not None and f.number not in known]
+
+
+def test_a_number_of_the_prose_that_moved_is_noticed():
+    script = load_script("prose_numbers")
+    prose = {"cell_type": "markdown", "id": "it", "source": ["It is 0.77 dB, section 2.1."]}
+    _, finds = script.scan("01_tweedie", [prose], [0.74, 2.0])
+    assert [f.number for f in moved("01_tweedie", finds)] == ["0.77"]
+    _, finds = script.scan("01_tweedie", [prose], [0.77, 2.0])
+    assert not moved("01_tweedie", finds)
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("page", [page.name for page in load_pages(ROOT)])
+def test_numbers_of_the_prose_are_those_of_the_page(executed_pages, page):
+    """A decimal within a tenth of a recorded figure is that figure, or is in `SAID`."""
+    if not Places(ROOT).results(page).is_file():
+        pytest.skip(f"{page} was not run: its data or checkpoints are not here")
+    _, finds = load_script("prose_numbers").scan_page(ROOT, page)
+    wrong = [f"{f.number}, recorded {f.near:.5g}: … {f.around} …" for f in moved(page, finds)]
+    assert not wrong, "\n".join(wrong)
+
+
+# --- what carries the claims is recorded ------------------------------------------------------
+
+CARRIED = (
+    "memory.a_minus_b.garments",
+    "memory.a_minus_b.faces",
+    "inverse.exact.coverage.fixed.gaussian.*",
+    "inverse.exact.coverage.ramp.gaussian.*",
+    "inverse.exact.coverage.fixed.mixture.*",
+    "inverse.exact.coverage.ramp.mixture.*",
+    "theory.samples.r.gaussian.*",
+    "theory.samples.r.mean.*",
+    "theory.overlap_at_trace.els.*",
+    "theory.overlap_at_trace.linear.*",
+    "theory.overlap_at_trace.transformer.*",
+    "time.own_slope",
+    *(f"reproduced.{n}.{s}" for n in ("claims", "yes", "partly", "no")
+      for s in ("ours", "authors", "other")),
+    "seeds.trainings.*",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", CARRIED)
+def test_what_carries_a_claim_is_recorded_within_a_range(figure):
+    """The page tests hold what is listed here against what each page records."""
+    found = [
+        (page.name, name)
+        for page in load_pages(ROOT)
+        for name in page.records
+        if fnmatch.fnmatchcase(name, figure) and name in page.ranges
+    ]
+    assert found, f"no page lists {figure} with a range in book/pages.yml"
+
+
+# --- other seeds ------------------------------------------------------------------------------
+
+
+def uncovered(pages, measured, *reasons):
+    """Return the pages that neither the file of seeds has nor a list with its reason."""
+    said = {page for listed in reasons for page, why in listed.items() if len(why) >= 20}
+    return [page for page in pages if page not in measured and page not in said]
+
+
+def test_every_page_that_draws_is_run_with_other_seeds_or_says_why_not():
+    script = load_script("seeds", "book/experiments")
+    pages = [page.name for page in load_pages(ROOT)]
+    measured = load_seeds(BOOK / "measured" / "seeds.json")
+    lists = script.WITHOUT, script.NOT_YET, script.IN_PART
+    assert not uncovered(pages, measured, *lists), "run book/experiments/seeds.py, or say why not"
+    assert set().union(*lists) <= set(pages)
+    assert not script.WITHOUT.keys() & measured.keys()
+    for page in script.WITHOUT.keys() - {"training"}:
+        code = "\n".join(text for _, text in cells_of(BOOK / f"{page}.ipynb", "code"))
+        assert not re.search(r"make_generator|add_noise|sample_normal|seed=seed", code), page
+    assert uncovered(
+        ["a", "b", "c", "d"], {"a": {}}, {"b": "a reason of twenty letters"}, {"c": ""}
+    ) == [
+        "c",
+        "d",
+    ]
