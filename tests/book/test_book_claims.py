@@ -239,6 +239,7 @@ SAID = {
         "1.8": "10 log₁₀(2/(1 + 1/3))",
     },
     "12_transformer": {"0.226": "7 of 31 lines"},
+    "14_claims": {"1.4": "a noise level of the kept ascents", "2607.08041": "a preprint"},
     "15_densities": {"1.26": "10^0.1", "48.6": "published, ImageNet64"},
     "your_own_network": {"2.7": "parameters of a network, in millions"},
     "training": {
