@@ -107,6 +107,24 @@ def test_a_notebook_runs_alone_with_the_wheel(name, released, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "out.ipynb"])
 
 
+@pytest.mark.verify
+def test_the_wheel_is_tried_without_its_sources(tmp_path):
+    """As the workflow does: `tests`, the files of the root, and the wheel in `release`."""
+    shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    release.build_packages(out := tmp_path / "release")
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed := tmp_path / "installed")
+    env = os.environ | {"PYTHONPATH": str(installed)}
+    tests = "tests/core/test_wheel.py", "tests/core/test_noise.py"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
 def test_workflows_are_pinned_and_may_do_little(path):
     text = path.read_text()
